@@ -1,0 +1,85 @@
+"""data -> zoo -> tables -> notebooks -> book. Run through the Makefile, or: snakemake --cores all --config profile=fashion
+
+What is fresh is decided by content alone: every rule carries the digest of all that it depends on (code, profile, data,
+versions) as a parameter, and Snakemake repeats a step if its parameter changed. Markers in runs/<run>/steps say that a step is
+complete; inside a step, models that are on disk and intact are never trained again.
+"""
+
+import sys
+from pathlib import Path
+
+from sacutils import artefacts, freshness, lineage, profiles, workflow
+
+SEED = int(config["seed"]) if config.get("seed") not in (None, "") else None
+try:
+    PROFILE = profiles.load_profile(config.get("profile", "fashion"), workflow.seed_override(SEED))
+    MODELS = lineage.digests(PROFILE)
+    DATA = lineage.data_digest(PROFILE)
+except artefacts.UserError as error:
+    sys.exit(f"Error: {error}")
+
+RUN = f"runs/{PROFILE.run_name}"
+OPTIONS = f"--profile {PROFILE.name}" + ("" if SEED is None else f" --seed {SEED}")
+CALL = f"{sys.executable} -m sacutils.workflow"
+GROUPS = lineage.groups(PROFILE)
+NOTEBOOKS = [name for name in workflow.notebook_names() if name != "90_status"]
+TABLES = artefacts.digest_of([MODELS, PROFILE.model_dump(exclude={"device"}), freshness.code_digest("runs.Run", "workflow.tables")])
+
+
+def notebook_digest(name):
+    return artefacts.digest_of([TABLES, freshness.script_digest(f"notebooks/{name}.py"), freshness.code_digest("pages.execute")])
+
+
+def book_digest():
+    files = sorted(path for path in Path("book").rglob("*") if path.is_file()) + [Path("_config.yml"), Path("_toc.yml")]
+    content = {str(path): artefacts.sha256(path) for path in files}
+    notebooks = [notebook_digest(name) for name in workflow.notebook_names()]
+    return artefacts.digest_of([content, notebooks, freshness.code_digest("pages.stage", "pages.build")])
+
+
+rule book:
+    input: expand("{run}/notebooks/{name}.ipynb", run=RUN, name=[*NOTEBOOKS, "90_status"])
+    output: f"{RUN}/steps/book.json"
+    params: digest=book_digest()
+    shell: f"{CALL} book {OPTIONS}"
+
+
+rule data:
+    output: f"{RUN}/steps/data.json"
+    params: digest=DATA
+    shell: f"{CALL} data {OPTIONS}"
+
+
+for group in GROUPS:
+    rule:
+        name: f"train-{group}"
+        input:
+            f"{RUN}/steps/data.json",
+            [f"{RUN}/steps/train-{other}.json" for other in lineage.ancestors(PROFILE, group)],
+        output: f"{RUN}/steps/train-{group}.json"
+        params: digest=artefacts.digest_of([MODELS[spec.name] for spec in GROUPS[group]])
+        priority: lineage.cost(PROFILE, group)
+        shell: f"{CALL} train {group} {OPTIONS}"
+
+
+rule tables:
+    input: [f"{RUN}/steps/train-{group}.json" for group in GROUPS]
+    output: f"{RUN}/steps/tables.json"
+    params: digest=TABLES
+    shell: f"{CALL} tables {OPTIONS}"
+
+
+for notebook in NOTEBOOKS:
+    rule:
+        name: f"notebook-{notebook}"
+        input: f"{RUN}/steps/tables.json"
+        output: f"{RUN}/notebooks/{notebook}.ipynb"
+        params: digest=notebook_digest(notebook)
+        shell: f"{CALL} notebook {notebook} --book {OPTIONS}"
+
+
+rule status:
+    input: expand("{run}/notebooks/{name}.ipynb", run=RUN, name=NOTEBOOKS)
+    output: f"{RUN}/notebooks/90_status.ipynb"
+    params: digest=artefacts.digest_of([notebook_digest(name) for name in workflow.notebook_names()])
+    shell: f"{CALL} notebook 90_status --book {OPTIONS}"

@@ -1,0 +1,138 @@
+"""How well a score separates stolen from irrelevant models: AUC, TPR at a fixed FPR, and honest intervals."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score, roc_curve
+
+
+class Auc(NamedTuple):
+    """An area under the ROC curve with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def _labels_and_scores(stolen: np.ndarray, irrelevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Truth (1 stolen, 0 irrelevant) and score -d of all models."""
+    truth = np.concatenate([np.ones(len(stolen)), np.zeros(len(irrelevant))])
+    return truth, -np.concatenate([stolen, irrelevant])
+
+
+def score_interval(value: float, stolen: int, irrelevant: int, level: float = 0.95) -> tuple[float, float]:
+    r"""Interval for an AUC from its value and the numbers of models only (Newcombe 2006, method 5).
+
+    The bounds solve :math:`|A - \theta| = z \sqrt{V(\theta)}` with :math:`V(\theta) = \theta(1-\theta)\,[1 +
+    (N-1)\frac{1-\theta}{2-\theta} + (N-1)\frac{\theta}{1+\theta}] / (mn)` and :math:`N = (m+n)/2`. Unlike the bootstrap it does
+    not shrink to a point when the two groups are perfectly separated.
+
+    Parameters
+    ----------
+    value : float
+        The AUC :math:`A`, 0 to 1.
+    stolen, irrelevant : int
+        Numbers of models :math:`m` and :math:`n`.
+    level : float
+        Coverage.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper bound.
+    """
+    z, half = norm.ppf(0.5 + level / 2), (stolen + irrelevant) / 2 - 1
+
+    def excess(theta: float) -> float:
+        bracket = 1 + half * (1 - theta) / (2 - theta) + half * theta / (1 + theta)
+        return abs(value - theta) - z * np.sqrt(theta * (1 - theta) * bracket / (stolen * irrelevant))
+
+    low = brentq(excess, 0, value) if value > 0 and excess(1e-12) > 0 else 0.0
+    high = brentq(excess, value, 1) if value < 1 and excess(1 - 1e-12) > 0 else 1.0
+    if value == 1:
+        low = brentq(excess, 1e-9, 1 - 1e-9)
+    if value == 0:
+        high = brentq(excess, 1e-9, 1 - 1e-9)
+    return float(low), float(high)
+
+
+def auc(stolen: np.ndarray, irrelevant: np.ndarray, resamples: int, seed: int) -> Auc:
+    r"""AUC of the score :math:`-d` with a 95 % interval: :math:`P(d_{stolen} < d_{irrelevant}) + \frac12 P(\text{tie})`.
+
+    The interval is the percentile bootstrap over models, stratified by group. Where no pair or every pair is in order, all
+    resamples agree and the bootstrap says nothing; then it is :func:`score_interval`.
+
+    Parameters
+    ----------
+    stolen, irrelevant : numpy.ndarray
+        Distances of the two groups, shape (m,) and (n,).
+    resamples : int
+        Number of bootstrap resamples.
+    seed : int
+        Seed of the resampling.
+
+    Returns
+    -------
+    Auc
+        Value, low, high, each 0 to 1.
+    """
+    value = float(roc_auc_score(*_labels_and_scores(stolen, irrelevant)))
+    pairs = (stolen[:, None] < irrelevant) + 0.5 * (stolen[:, None] == irrelevant)
+    if pairs.min() == pairs.max():
+        return Auc(value, *score_interval(value, len(stolen), len(irrelevant)))
+    generator = np.random.default_rng(seed)
+    rows, columns = (generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in pairs.shape)
+    low, high = np.quantile(np.einsum("bi,ij,bj->b", rows, pairs, columns, optimize=True), (0.025, 0.975))
+    return Auc(value, float(low), float(high))
+
+
+def tpr_at_fpr(stolen: np.ndarray, irrelevant: np.ndarray, fpr: float = 0.05) -> float:
+    """Largest share of stolen models found while at most the share `fpr` of irrelevant ones is accused.
+
+    A point of the ROC curve of these very models: with fewer than ``1 / fpr`` irrelevant models it means no false accusation.
+
+    Parameters
+    ----------
+    stolen, irrelevant : numpy.ndarray
+        Distances of the two groups.
+    fpr : float
+        Allowed false positive rate, 0 to 1.
+
+    Returns
+    -------
+    float
+        True positive rate, 0 to 1.
+    """
+    false, true = roc(stolen, irrelevant)
+    return float(true[false <= fpr].max())
+
+
+def roc(stolen: np.ndarray, irrelevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates along the ROC curve, from (0, 0) to (1, 1)."""
+    false, true, _ = roc_curve(*_labels_and_scores(stolen, irrelevant), drop_intermediate=False)
+    return false, true
+
+
+def calibrated_rates(calibration: np.ndarray, stolen: np.ndarray, irrelevant: np.ndarray) -> tuple[float, float]:
+    """True and false positive rate at a threshold that no evaluated model helped to set.
+
+    The threshold is the smallest distance among the `calibration` models, which are independent of the source: a suspect is
+    accused if it is nearer to the source than every one of them.
+
+    Parameters
+    ----------
+    calibration, stolen, irrelevant : numpy.ndarray
+        Distances of calibration models (independent, not evaluated) and of the two evaluated groups.
+
+    Returns
+    -------
+    tuple of float
+        TPR and FPR, each 0 to 1.
+    """
+    threshold = calibration.min()
+    return float((stolen < threshold).mean()), float((irrelevant < threshold).mean())

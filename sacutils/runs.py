@@ -1,0 +1,266 @@
+"""A run: a profile and everything made from it. Each thing is loaded if it is on disk and fresh, and made otherwise."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+
+from . import artefacts, correlation, evaluation, freshness, lineage, probes, training
+from .probes import Probes
+from .profiles import ROOT, Profile, load_profile
+from .zoo import Material, Zoo, intact, load_material
+
+PROBE_SETS = {"normal": "SAC-normal", "source": "SAC-source", "w": "SAC-w", "m": "SAC-m", "jc": "SAC-JC"}
+"""Probe sets by name, with the name that is shown."""
+
+NEGATIVE_SETS = {"all": None, "attacker data": "irrelevant", "owner data": "irrelevant_owner"}
+"""Groups of irrelevant models that an attack is compared with: all of them, or those trained on one half of the data."""
+
+
+class Run:
+    """Everything made from a profile, each part on first use.
+
+    Parameters
+    ----------
+    profile : Profile
+        What to make.
+    folder : pathlib.Path
+        The folder ``runs``.
+    """
+
+    def __init__(self, profile: Profile, folder: Path) -> None:
+        self.profile = profile
+        self.shared = folder / profile.name
+        self.folder = folder / profile.run_name
+        self.device = training.pick_device(profile.device)
+
+    @cached_property
+    def material(self) -> Material:
+        """Images of all splits on the device."""
+        return load_material(self.profile, self.shared / "data", self.device)
+
+    @cached_property
+    def zoo(self) -> Zoo:
+        """All models, load-or-train."""
+        return Zoo(self.profile, self.shared / "zoo", self.material)
+
+    def names(self, *steps: str) -> list[str]:
+        """Names of the models of some steps, or of all models."""
+        return [spec.name for spec in self.zoo.specs.values() if not steps or spec.step in steps]
+
+    @cached_property
+    def probes(self) -> dict[str, Probes]:
+        """The five probe sets by the names of `PROBE_SETS`; pixels and chosen indices are kept in ``probes/``."""
+        tensors = self._load_or_make("probes/probes", ["runs.make_probes"], lambda: make_probes(self))
+        return {name: Probes(tensors[f"{name}.pixels"].to(self.device), tensors[f"{name}.index"]) for name in PROBE_SETS}
+
+    @cached_property
+    def logits(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Logits (float32, shape (probes, classes)) of each model on each probe set: ``logits["w"][model name]``."""
+        tensors = self._load_or_make("outputs/logits", ["runs.make_logits", "runs.make_probes"], lambda: make_logits(self))
+        return {probe_set: {name: tensors[f"{probe_set} | {name}"] for name in self.names()} for probe_set in PROBE_SETS}
+
+    def outputs(self, probe_set: str, name: str, form: str = "probabilities") -> torch.Tensor:
+        """A model's outputs on a probe set in a given form, shape (probes, classes)."""
+        return correlation.to_form(self.logits[probe_set][name], form)
+
+    def matrix(self, probe_set: str, name: str, form: str = "probabilities", kind: str = "cosine") -> torch.Tensor:
+        """A model's correlation matrix on a probe set, shape (probes, probes)."""
+        return correlation.CORRELATIONS[kind](self.outputs(probe_set, name, form))
+
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        """Table of models (``zoo.csv``): one row each, with accuracy and fidelity, without what differs when repeated."""
+        columns = ["name", "step", "architecture", "index", "parent", "fraction", "train_accuracy", "test_accuracy", "fidelity"]
+        columns += ["parameters", "seed", "attempt", "digest", "sha256"]
+        rows = pd.DataFrame([self.zoo.record(name) for name in self.names()])[columns]
+        rows.insert(1, "group", rows["step"].map(lineage.LABELS))
+        return rows
+
+    @cached_property
+    def distances(self) -> pd.DataFrame:
+        """Table of correlation distances to the source (``distances.csv``): one row per model and configuration."""
+        return distances(self)
+
+    @cached_property
+    def auc(self) -> pd.DataFrame:
+        """Table of AUCs (``auc.csv``): one row per probe set, form, correlation, attack and group of irrelevant models."""
+        return auc_table(self.distances, self.profile)
+
+    def auc_of(self, attack: str, probe_set: str = "w", form: str = "probabilities", kind: str = "cosine") -> evaluation.Auc:
+        """One cell of the AUC table, against all irrelevant models."""
+        table = self.auc
+        chosen = table[
+            (table["attack"] == lineage.LABELS[attack])
+            & (table["probes"] == PROBE_SETS[probe_set])
+            & (table["form"] == form)
+            & (table["correlation"] == kind)
+            & (table["negatives"] == "all")
+        ].iloc[0]
+        return evaluation.Auc(chosen["auc"], chosen["low"], chosen["high"])
+
+    def write_tables(self) -> None:
+        """Write the three tables as CSV files into ``tables/``."""
+        for name, table in (("zoo", self.models), ("distances", self.distances), ("auc", self.auc)):
+            artefacts.write_text(self.folder / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.6f"))
+
+    def _load_or_make(self, name: str, code: list[str], make: Any) -> dict[str, torch.Tensor]:
+        """Tensors from a safetensors file whose record shows that it is fresh, otherwise made and written."""
+        path, record_path = (self.folder / f"{name}.{suffix}" for suffix in ("safetensors", "json"))
+        parts = [
+            self.profile.probes.model_dump(),
+            self.profile.seed,
+            lineage.digests(self.profile),
+            freshness.code_digest(*code),
+        ]
+        digest = artefacts.digest_of(parts)
+        if intact(path, record_path, digest):
+            return safetensors.torch.load_file(path)
+        tensors = make()
+        with artefacts.atomic_path(path) as temporary:
+            safetensors.torch.save_file(tensors, temporary)
+        chosen = {key: value.tolist() for key, value in tensors.items() if key.endswith(".image")}
+        record = {"digest": digest, "sha256": artefacts.sha256(path), "images": chosen}
+        artefacts.write_json(record_path, record | artefacts.provenance())
+        return tensors
+
+
+def open_run(profile: str, overrides: dict[str, Any] | None = None, folder: Path = ROOT / "runs") -> Run:
+    """The run of a profile with some values replaced; nothing is computed yet.
+
+    Parameters
+    ----------
+    profile : str
+        A file ``profiles/<profile>.yaml``.
+    overrides : dict, optional
+        Values to replace, by dotted path: ``{"seed": 1, "recipes.extract_label.epochs": 30}``.
+    folder : pathlib.Path
+        Where runs are kept.
+
+    Raises
+    ------
+    UserError
+        If the profile or a parameter is unknown or a value is not accepted.
+    """
+    return Run(load_profile(profile, overrides), folder)
+
+
+def provenance_line(run: Run) -> str:
+    """What produced a page, as one line of Markdown: profile, seed, device, versions, hardware and date."""
+    made = artefacts.provenance()
+    versions = ", ".join(f"{name} {made['versions'][name]}" for name in ("python", "torch", "torchvision", "numpy"))
+    changed = f" with {run.profile.overrides}" if run.profile.overrides else ""
+    return (
+        f"*Produced by profile `{run.profile.name}`{changed}, seed {run.profile.seed}, device {run.device.type}; "
+        f"{versions}; {made['hardware']}; {made['utc'][:10]}.*"
+    )
+
+
+def make_probes(run: Run) -> dict[str, torch.Tensor]:
+    """The five probe sets as named tensors: pixels, index in the probe split, and image number in the data set."""
+    settings, split = run.profile.probes, run.material.splits["probe"]
+    names = [run.zoo.source, *run.names("surrogate")]
+    predictions = torch.stack([training.logits_of(run.zoo.get(name), split.pixels).argmax(1) for name in names])
+    sets = {
+        "normal": probes.normal(split, settings.count),
+        "source": probes.wrong(split, predictions[:1], settings.count),
+        "w": probes.wrong(split, predictions, settings.count),
+        "m": probes.cutmix(split, settings.count, settings.patch, settings.patch_position, run.profile.seed),
+        "jc": probes.compressed(split, settings.count, settings.jpeg_severity),
+    }
+    tensors = {}
+    for name, chosen in sets.items():
+        tensors[f"{name}.pixels"] = chosen.pixels.cpu().contiguous()
+        tensors[f"{name}.index"] = chosen.index.clone()
+        tensors[f"{name}.image"] = run.material.index["probe"][chosen.index]
+    return tensors
+
+
+def make_logits(run: Run) -> dict[str, torch.Tensor]:
+    """Logits of every model on every probe set, under ``"<probe set> | <model name>"``."""
+    sets = run.probes
+    return {
+        f"{probe_set} | {name}": training.logits_of(run.zoo.get(name), sets[probe_set].pixels)
+        for name in run.names()
+        for probe_set in PROBE_SETS
+    }
+
+
+def distances(run: Run) -> pd.DataFrame:
+    """Correlation distance of every model to the source, for each probe set, output form and correlation.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns probes, n_probes, form, correlation, model, step, group, architecture, distance.
+    """
+    rows = []
+    specs = [spec for spec in run.zoo.specs.values() if spec.name != run.zoo.source]
+    for probe_set, label in PROBE_SETS.items():
+        for form in correlation.FORMS:
+            for kind in correlation.CORRELATIONS:
+                source = run.matrix(probe_set, run.zoo.source, form, kind)
+                for spec in specs:
+                    value = correlation.distance(source, run.matrix(probe_set, spec.name, form, kind)).item()
+                    rows.append(
+                        {
+                            "probes": label,
+                            "n_probes": len(source),
+                            "form": form,
+                            "correlation": kind,
+                            "model": spec.name,
+                            "step": spec.step,
+                            "group": lineage.LABELS[spec.step],
+                            "architecture": spec.architecture,
+                            "distance": value,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def auc_table(table: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """AUC of each attack from a table of distances.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As made by :func:`distances`.
+    profile : Profile
+        Gives the number of bootstrap resamples and their seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns probes, form, correlation, attack, negatives, n_stolen, n_irrelevant, auc, low, high, tpr_at_5fpr.
+    """
+    rows = []
+    for (probe_set, form, kind), part in table.groupby(["probes", "form", "correlation"], sort=False):
+        by_step = {step: group["distance"].to_numpy() for step, group in part.groupby("step")}
+        for attack in lineage.ATTACKS:
+            steps = lineage.NEGATIVES.get(attack, lineage.DEFAULT_NEGATIVES)
+            for negatives, only in NEGATIVE_SETS.items():
+                chosen = [by_step[step] for step in steps if step in by_step and only in (None, step)]
+                if not chosen or attack not in by_step:
+                    continue
+                stolen, irrelevant = by_step[attack], np.concatenate(chosen)
+                value = evaluation.auc(stolen, irrelevant, profile.bootstrap, profile.seed)
+                rows.append(
+                    {
+                        "probes": probe_set,
+                        "form": form,
+                        "correlation": kind,
+                        "attack": lineage.LABELS[attack],
+                        "negatives": negatives,
+                        "n_stolen": len(stolen),
+                        "n_irrelevant": len(irrelevant),
+                        "auc": value.value,
+                        "low": value.low,
+                        "high": value.high,
+                        "tpr_at_5fpr": evaluation.tpr_at_fpr(stolen, irrelevant),
+                    }
+                )
+    return pd.DataFrame(rows)

@@ -1,0 +1,154 @@
+"""The steps of the workflow, one verb each, as Snakefile and Makefile call them: ``python -m sacutils.workflow VERB``."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from . import artefacts, lineage, pages
+from .artefacts import UserError
+from .profiles import ROOT, Profile, load_profile
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+ProfileName = Annotated[str, typer.Option(help="A file profiles/NAME.yaml.")]
+Seed = Annotated[int | None, typer.Option(help="Replaces the profile's seed.")]
+
+
+def seed_override(seed: int | None) -> dict[str, Any]:
+    """The overrides that a seed on the command line stands for."""
+    return {} if seed is None else {"seed": seed}
+
+
+def _folder(profile: Profile) -> Path:
+    return ROOT / "runs" / profile.run_name
+
+
+def _finish(profile: Profile, step: str, started: float, **more: Any) -> None:
+    """Write the marker of a step that is complete; its content is what the summary and the status page print."""
+    record = {"step": step, "seconds": round(time.monotonic() - started, 1)} | more
+    artefacts.write_json(_folder(profile) / "steps" / f"{step}.json", record)
+
+
+def _open(profile: str, seed: int | None) -> Any:
+    from .runs import open_run  # imports torch, which the verbs that only plan or render do without
+
+    return open_run(profile, seed_override(seed))
+
+
+@app.command()
+def data(profile: ProfileName = "fashion", seed: Seed = None) -> None:
+    """Load the data sets, split them and pack them into one file."""
+    started = time.monotonic()
+    run = _open(profile, seed)
+    sizes = {name: len(images.labels) for name, images in run.material.splits.items()}
+    _finish(run.profile, "data", started, images=sizes)
+
+
+@app.command()
+def train(group: str, profile: ProfileName = "fashion", seed: Seed = None) -> None:
+    """Train the models of one group that are not there yet."""
+    started = time.monotonic()
+    run = _open(profile, seed)
+    specs = lineage.groups(run.profile)
+    if group not in specs:
+        raise UserError(f"Unknown group {group!r}; the profile has {', '.join(specs)}.")
+    for spec in specs[group]:
+        run.zoo.get(spec.name)
+    _finish(run.profile, f"train-{group}", started, models=[spec.name for spec in specs[group]])
+
+
+@app.command()
+def tables(profile: ProfileName = "fashion", seed: Seed = None) -> None:
+    """Choose the probes, ask every model, and write the tables zoo.csv, distances.csv and auc.csv."""
+    started = time.monotonic()
+    run = _open(profile, seed)
+    run.write_tables()
+    headline = {"profile": run.profile.run_name, "n_models": str(len(run.names()))}
+    attacks = {"finetune": "finetune_all"} | {step: step for step in lineage.ATTACKS}
+    headline |= {f"auc_w_{name}": str(run.auc_of(attack)) for name, attack in attacks.items()}
+    artefacts.write_json(run.folder / "tables" / "headline.json", headline)
+    _finish(run.profile, "tables", started)
+
+
+@app.command()
+def notebook(
+    name: Annotated[str, typer.Argument(help="Name of a notebook, with or without folder and suffix: 05_extraction.")],
+    profile: ProfileName = "fashion",
+    seed: Seed = None,
+    parameter: Annotated[
+        list[tuple[str, str]] | None,
+        typer.Option("--parameter", "-p", help="A parameter of the notebook, or a value of the profile by its dotted path."),
+    ] = None,
+    book: Annotated[bool, typer.Option("--book", help="Execute it for the book, without parameters of its own.")] = False,
+) -> None:
+    """Execute one notebook; with parameters, the result goes into a folder of its own and not into the book."""
+    path = ROOT / "notebooks" / f"{Path(name).stem}.py"
+    if not path.exists():
+        raise UserError(f"There is no notebook {name!r}; notebooks/ holds {', '.join(notebook_names())}.")
+    given = {key: yaml.safe_load(value) for key, value in parameter or []}
+    own = {key: value for key, value in given.items() if key in pages.parameters_of(path)}
+    overrides = seed_override(seed) | {key: value for key, value in given.items() if key not in own}
+    try:
+        loaded = load_profile(own.get("profile", profile), overrides)
+    except UserError as error:
+        raise UserError(f"{error} The notebook's own parameters are {', '.join(pages.parameters_of(path))}.") from None
+    folder = _folder(loaded) / ("notebooks" if book else "custom")
+    digest = "" if book or not own else f"-{artefacts.digest_of(own)[:8]}"
+    output = folder / f"{path.stem}{digest}.ipynb"
+    pages.execute(path, output, {"profile": profile, "overrides": overrides} | own)
+    if not book:
+        print(f"Executed notebook: {pages.to_html(output)}")
+
+
+def notebook_names() -> list[str]:
+    """All notebooks of the book in reading order."""
+    return sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py"))
+
+
+@app.command()
+def book(profile: ProfileName = "fashion", seed: Seed = None) -> None:
+    """Render the book from the executed notebooks."""
+    started = time.monotonic()
+    loaded = load_profile(profile, seed_override(seed))
+    folder = _folder(loaded)
+    executed = [folder / "notebooks" / f"{name}.ipynb" for name in notebook_names()]
+    build = ROOT / "_build" / loaded.run_name
+    pages.stage(executed, build / "stage", artefacts.read_json(folder / "tables" / "headline.json"))
+    pages.build(build / "stage", build / "html")
+    _finish(loaded, "book", started)
+
+
+@app.command()
+def summary(profile: ProfileName = "fashion", seed: Seed = None) -> None:
+    """Print how long each step took when it last ran, and where the book lies."""
+    loaded = load_profile(profile, seed_override(seed))
+    folder = _folder(loaded)
+    steps = [artefacts.read_json(path) for path in (folder / "steps").glob("*.json")]
+    notebooks = [artefacts.read_json(path) for path in (folder / "notebooks").glob("[0-9]*.json")]
+    seconds = {
+        "data": sum(step["seconds"] for step in steps if step["step"] == "data"),
+        "zoo (all jobs added)": sum(step["seconds"] for step in steps if step["step"].startswith("train-")),
+        "probes, outputs, tables": sum(step["seconds"] for step in steps if step["step"] == "tables"),
+        "notebooks (all added)": sum(record["seconds"] for record in notebooks),
+        "book": sum(step["seconds"] for step in steps if step["step"] == "book"),
+    }
+    for name, value in seconds.items():
+        print(f"{name:26s}{value:8.1f} s")
+    print(f"The book: {ROOT / '_build' / loaded.run_name / 'html' / 'index.html'}")
+
+
+def main() -> None:
+    """Run the command line; bad input is one sentence on standard error and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
