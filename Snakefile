@@ -8,11 +8,12 @@ complete; inside a step, models that are on disk and intact are never trained ag
 import sys
 from pathlib import Path
 
-from sacutils import artefacts, freshness, lineage, profiles, workflow
+from sacutils import artefacts, freshness, lineage, profiles
+from sacutils import workflow as steps
 
 SEED = int(config["seed"]) if config.get("seed") not in (None, "") else None
 try:
-    PROFILE = profiles.load_profile(config.get("profile", "fashion"), workflow.seed_override(SEED))
+    PROFILE = profiles.load_profile(config.get("profile", "fashion"), steps.seed_override(SEED))
     MODELS = lineage.digests(PROFILE)
     DATA = lineage.data_digest(PROFILE)
 except artefacts.UserError as error:
@@ -22,7 +23,7 @@ RUN = f"runs/{PROFILE.run_name}"
 OPTIONS = f"--profile {PROFILE.name}" + ("" if SEED is None else f" --seed {SEED}")
 CALL = f"{sys.executable} -m sacutils.workflow"
 GROUPS = lineage.groups(PROFILE)
-NOTEBOOKS = [name for name in workflow.notebook_names() if name != "90_status"]
+NOTEBOOKS = [name for name in steps.notebook_names() if name != "90_status"]
 TABLES = artefacts.digest_of([MODELS, PROFILE.model_dump(exclude={"device"}), freshness.code_digest("runs.Run", "workflow.tables")])
 
 
@@ -33,7 +34,7 @@ def notebook_digest(name):
 def book_digest():
     files = sorted(path for path in Path("book").rglob("*") if path.is_file()) + [Path("_config.yml"), Path("_toc.yml")]
     content = {str(path): artefacts.sha256(path) for path in files}
-    notebooks = [notebook_digest(name) for name in workflow.notebook_names()]
+    notebooks = [notebook_digest(name) for name in steps.notebook_names()]
     return artefacts.digest_of([content, notebooks, freshness.code_digest("pages.stage", "pages.build")])
 
 
@@ -57,9 +58,9 @@ for group in GROUPS:
             f"{RUN}/steps/data.json",
             [f"{RUN}/steps/train-{other}.json" for other in lineage.ancestors(PROFILE, group)],
         output: f"{RUN}/steps/train-{group}.json"
-        params: digest=artefacts.digest_of([MODELS[spec.name] for spec in GROUPS[group]])
+        params: digest=artefacts.digest_of([MODELS[spec.name] for spec in GROUPS[group]]), group=group
         priority: lineage.cost(PROFILE, group)
-        shell: f"{CALL} train {group} {OPTIONS}"
+        shell: f"{CALL} train {{params.group}} {OPTIONS}"  # the command is made when the job runs
 
 
 rule tables:
@@ -74,12 +75,12 @@ for notebook in NOTEBOOKS:
         name: f"notebook-{notebook}"
         input: f"{RUN}/steps/tables.json"
         output: f"{RUN}/notebooks/{notebook}.ipynb"
-        params: digest=notebook_digest(notebook)
-        shell: f"{CALL} notebook {notebook} --book {OPTIONS}"
+        params: digest=notebook_digest(notebook), notebook=notebook
+        shell: f"{CALL} notebook {{params.notebook}} --book {OPTIONS}"
 
 
 rule status:
     input: expand("{run}/notebooks/{name}.ipynb", run=RUN, name=NOTEBOOKS)
     output: f"{RUN}/notebooks/90_status.ipynb"
-    params: digest=artefacts.digest_of([notebook_digest(name) for name in workflow.notebook_names()])
+    params: digest=artefacts.digest_of([notebook_digest(name) for name in steps.notebook_names()])
     shell: f"{CALL} notebook 90_status --book {OPTIONS}"

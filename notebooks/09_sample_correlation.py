@@ -64,7 +64,7 @@ plots.use_style()
 # student, and the choice does not look at the probes. The irrelevant model has, where the run has one, the same architecture as
 # this student, so that architecture does not explain what we see.
 
-# %%
+# %% tags=["hide-input"]
 source = run.zoo.source
 stolen = max(run.names("extract_probability"), key=lambda name: run.zoo.record(name)["fidelity"])
 same = [name for name in run.names("irrelevant") if run.zoo.specs[name].architecture == run.zoo.specs[stolen].architecture]
@@ -99,7 +99,9 @@ predicted = run.logits[probe_set][source][:shown].argmax(1)
 titles = [f"{i}: {classes[labels[i]]}\n→ {classes[predicted[i]]}" for i in range(shown)]
 half = (shown + 1) // 2
 parts = {"": slice(0, half), " ": slice(half, shown)}
-fig = plots.image_rows({key: probes.pixels[:shown][part] for key, part in parts.items()}, {k: titles[p] for k, p in parts.items()})
+fig = plots.image_rows(
+    {key: probes.pixels[:shown][part] for key, part in parts.items()}, {k: titles[p] for k, p in parts.items()}
+)
 glue("hand_probes", fig)
 plt.close(fig)
 
@@ -118,7 +120,7 @@ plt.close(fig)
 # $o_i = \operatorname{softmax}(z_i)$, from the stored logits $z_i$.
 
 # %%
-logits = run.logits[probe_set][source][:shown]
+logits = run.logits[probe_set][source][:shown].double()
 o = logits.softmax(dim=1)
 columns = classes[:10]
 frame = pd.DataFrame(o[:, : len(columns)].numpy(), columns=columns)
@@ -219,7 +221,7 @@ plt.close(fig)
 # **{glue:text}`nearer_all`** model. How much of that is the choice of the probes? Draw $n$ of them at random, many times, and look
 # at the middle 95 % of the distances.
 
-# %%
+# %% tags=["hide-input"]
 generator = np.random.default_rng(run.profile.seed)
 sizes = sorted({*np.unique(np.geomspace(2, total, 12).astype(int)).tolist(), shown})
 full = {key: run.matrix(probe_set, name) for key, name in trio.items()}
@@ -358,7 +360,9 @@ for key in d_few:
     rows.append({"model": key, "share of pairs that differ": share, "times the constant": c_K * share, "d from labels": direct})
 glue("classes", str(K), display=False)
 glue("constant", f"{c_K:.4f}", display=False)
-plots.table(pd.DataFrame(rows), {"share of pairs that differ": "{:.3f}", "times the constant": "{:.4f}", "d from labels": "{:.4f}"})
+plots.table(
+    pd.DataFrame(rows), {"share of pairs that differ": "{:.3f}", "times the constant": "{:.4f}", "d from labels": "{:.4f}"}
+)
 
 # %% [markdown]
 # For {glue:text}`classes` classes the constant is $c_K$ = {glue:text}`constant`, and both ways to compute $d$ agree. Distances from labels are
@@ -401,7 +405,7 @@ plots.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"))
 #   same answers is at a distance.
 # - **Labels** see neither.
 
-# %% tags=["remove-output"]
+# %% tags=["hide-input", "remove-output"]
 constants = torch.linspace(0, 20, 81)
 curves = {}
 for form in correlation.FORMS:

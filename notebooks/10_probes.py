@@ -53,11 +53,10 @@ count = 8
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from IPython.display import Markdown
 from myst_nb import glue
 
-from sacutils import lineage, plots, probes, summaries, training
+from sacutils import evaluation, lineage, plots, probes, summaries, training
 from sacutils.profiles import ROOT, load_profile
 from sacutils.runs import PROBE_SETS, open_run, provenance_line
 
@@ -88,7 +87,7 @@ glue("place", settings.patch_position, display=False)
 # | SAC-m | the first images, each with one patch (side ratio {glue:text}`side`, {glue:text}`place`) of another; the same box for all, donors by a random permutation | images |
 # | SAC-JC | the first images, JPEG-compressed at severity {glue:text}`severity` (quality {glue:text}`quality`) | images |
 
-# %% tags=["remove-output"]
+# %% tags=["hide-input", "remove-output"]
 samples = {label: run.probes[name].pixels[:8] for name, label in PROBE_SETS.items()}
 titles = {}
 for name, label in PROBE_SETS.items():
@@ -114,7 +113,7 @@ plt.close(fig)
 # data. An image on which source and surrogates all err is a candidate for a mistake that *copies share*. Each further
 # surrogate leaves fewer candidates.
 
-# %%
+# %% tags=["hide-input"]
 left = summaries.candidates(run)
 glue("source_wrong", f"{left['images'].iloc[1]:,}", display=False)
 glue("all_wrong", f"{left['images'].iloc[-2]:,}", display=False)
@@ -141,7 +140,7 @@ plt.close(fig)
 # **Which images were taken** is written to disk, so that anyone can repeat the test with the same ones: as numbers within the data set,
 # beside the pixels.
 
-# %%
+# %% tags=["hide-input"]
 record = (run.folder / "probes" / "probes.json").relative_to(ROOT).as_posix()
 glue("record", record, display=False)
 rows = [
@@ -152,7 +151,7 @@ rows = [
 plots.table(pd.DataFrame(rows))
 
 # %% [markdown]
-# The complete lists: `{glue:text}`record``, entry `images`; the pixels lie beside it in `probes.safetensors`.
+# The complete lists are the entry `images` of the file {glue:text}`record`; the pixels lie beside it in `probes.safetensors`.
 
 # %% [markdown]
 # ## The CutMix patch, redrawn
@@ -166,9 +165,7 @@ redrawn = load_profile(profile, overrides | chosen).probes  # refuses values tha
 plain = probes.normal(split, redrawn.count)
 mixed = probes.cutmix(split, redrawn.count, redrawn.patch, redrawn.patch_position, run.profile.seed)
 changed = (mixed.pixels != plain.pixels).float().mean().item()
-before, after = (
-    training.logits_of(run.zoo.get(run.zoo.source), each.pixels).softmax(1) for each in (plain, mixed)
-)
+before, after = (training.logits_of(run.zoo.get(run.zoo.source), each.pixels).softmax(1) for each in (plain, mixed))
 flipped = int((before.argmax(1) != after.argmax(1)).sum())
 glue("redrawn", str(redrawn.count), display=False)
 glue("flipped", str(flipped), display=False)
@@ -176,7 +173,7 @@ glue("changed", f"{changed:.1%}", display=False)
 glue("confidence_plain", f"{before.max(1).values.mean().item():.2f}", display=False)
 glue("confidence_mixed", f"{after.max(1).values.mean().item():.2f}", display=False)
 
-# %% tags=["remove-output"]
+# %% tags=["hide-input", "remove-output"]
 few = min(8, redrawn.count)
 says = {
     key: [f"{classes[k]}\n{value:.2f}" for value, k in zip(*each[:few].max(1), strict=True)]
@@ -205,7 +202,7 @@ plt.close(fig)
 # For each set and each model with the source's classes: {term}`accuracy` (against the true label), confidence (mean largest probability), and
 # agreement (share of probes on which it repeats the source's label, right or wrong). Averages over the models of each group:
 
-# %%
+# %% tags=["hide-input"]
 answers = summaries.answers(run)
 mean = answers.groupby(["probes", "group"], sort=False)[["accuracy", "confidence", "agreement"]].mean().reset_index()
 shown = ["Source", "Surrogate", "Finetune-A", "Pruning", "Extract-L", "Extract-P"]
@@ -213,12 +210,14 @@ shown += [lineage.LABELS[step] for step in lineage.DEFAULT_NEGATIVES]
 order = {group: place for place, group in enumerate(shown)}
 sets = {label: place for place, label in enumerate(PROBE_SETS.values())}
 mean = mean[mean["group"].isin(shown)].sort_values(by=["probes", "group"], key=lambda c: c.map(sets | order))
-wide = mean.assign(text=[f"{r.accuracy:.2f} / {r.confidence:.2f} / {r.agreement:.2f}" for r in mean.itertuples()])
+wide = mean.assign(
+    text=[f"{r.accuracy:.0%} / {r.confidence:.0%} / {r.agreement:.0%}".replace("%", "") for r in mean.itertuples()]
+)
 wide = wide.pivot(index="group", columns="probes", values="text").loc[[g for g in shown if g in set(wide["group"])], list(sets)]
 plots.table(wide.reset_index().rename_axis(columns=None))
 
 # %% [markdown]
-# Read each cell as *accuracy / confidence / agreement*. The source's accuracy on SAC-source and SAC-w is zero **by construction**, and so is that of the
+# Read each cell as *accuracy / confidence / agreement*, in per cent. The source's accuracy on SAC-source and SAC-w is zero **by construction**, and so is that of the
 # surrogates on SAC-w: these are choices, not findings. The findings are in the other rows, and above all in the last number.
 
 # %% tags=["remove-output"]
@@ -226,13 +225,18 @@ fig = plots.agreement_by_set(answers)
 glue("probes_agreement", fig)
 plt.close(fig)
 
-# %%
+# %% tags=["hide-input"]
 kinds = answers[answers["step"].isin(summaries.SAME_CLASSES + lineage.DEFAULT_NEGATIVES)]
 kinds = kinds.assign(kind=np.where(kinds["step"].isin(summaries.SAME_CLASSES), "stolen", "irrelevant"))
-gap = kinds.pivot_table(index="probes", columns="kind", values="agreement", sort=False)
-gap["gap"] = gap["stolen"] - gap["irrelevant"]
+rows = []
+for label, each in kinds.groupby("probes", sort=False):
+    stolen, irrelevant = (each.loc[each["kind"] == kind, "agreement"].to_numpy() for kind in ("stolen", "irrelevant"))
+    difference, low, high = evaluation.mean_difference(stolen, irrelevant)
+    interval = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+    rows.append((label, stolen.mean(), irrelevant.mean(), difference, interval))
+gap = pd.DataFrame(rows, columns=["probes", "stolen", "irrelevant", "gap", "gap with interval"]).set_index("probes")
 for name, label in PROBE_SETS.items():
-    glue(f"gap_{name}", f"{gap.loc[label, 'gap']:+.2f}", display=False)
+    glue(f"gap_{name}", gap.loc[label, "gap with interval"], display=False)
     glue(f"agree_{name}", f"{gap.loc[label, 'irrelevant']:.2f}", display=False)
 glue("widest", gap["gap"].idxmax(), display=False)
 verdict = "wider" if gap.loc["SAC-w", "gap"] > gap.loc["SAC-normal", "gap"] else "no wider"
@@ -267,11 +271,10 @@ glue("gap_verdict", verdict, display=False)
 # Demanding that *surrogates* err as well (SAC-w) keeps what copies share, but does nothing against what everyone shares. And
 # a copy that learned little repeats little.
 #
-# The gap between the mean agreement of stolen and of irrelevant models, in this build:
+# The gap between the mean agreement of stolen and of irrelevant models, in this build, with Welch's 95 % interval over models:
 
 # %%
-rows = gap.reset_index().rename_axis(columns=None)[["probes", "stolen", "irrelevant", "gap"]]
-plots.table(rows, dict.fromkeys(("stolen", "irrelevant"), "{:.2f}") | {"gap": "{:+.2f}"})
+plots.table(gap.drop(columns="gap").reset_index(), dict.fromkeys(("stolen", "irrelevant"), "{:.2f}"))
 
 # %% [markdown]
 # ## Result
@@ -280,7 +283,7 @@ plots.table(rows, dict.fromkeys(("stolen", "irrelevant"), "{:.2f}") | {"gap": "{
 # {glue:text}`widest`. What the test makes of it, for the two extraction attacks: {term}`AUC` of the correlation distance (probabilities, cosine)
 # with its 95 % interval.
 
-# %%
+# %% tags=["hide-input"]
 both = ["extract_label", "extract_probability"]
 rows = [{"probes": label} | {lineage.LABELS[a]: str(run.auc_of(a, name)) for a in both} for name, label in PROBE_SETS.items()]
 counts = run.zoo.specs.values()
@@ -288,16 +291,15 @@ glue("n_students", " and ".join(str(sum(spec.step == a for spec in counts)) for 
 glue("n_negatives", str(sum(spec.step in lineage.DEFAULT_NEGATIVES for spec in counts)), display=False)
 plots.table(pd.DataFrame(rows))
 
-# %% tags=["remove-output"]
+# %% tags=["hide-input", "remove-output"]
 chosen = run.auc[(run.auc["form"] == "probabilities") & (run.auc["correlation"] == "cosine") & (run.auc["negatives"] == "all")]
 chosen = chosen[chosen["attack"].isin([lineage.LABELS[a] for a in both])]
 fig = plots.auc_intervals(chosen, "probes", "probe set")
 glue("probes_auc", fig)
 plt.close(fig)
 
-best = {a: max(PROBE_SETS, key=lambda name: run.auc_of(a, name).value) for a in both}
 overlap = all(run.auc_of(a, "normal").high >= run.auc_of(a, "w").low for a in both)
-glue("overlap", "overlap" if overlap else "do not both overlap", display=False)
+glue("overlap", "overlap on both attacks" if overlap else "do not overlap on both attacks", display=False)
 free = all(run.auc_of(a, "m").value >= run.auc_of(a, "w").value for a in both)
 glue("free", "is not paid for here" if free else "has a price here", display=False)
 glue("auc_m", " and ".join(f"{run.auc_of(a, 'm')}" for a in both), display=False)
@@ -314,7 +316,7 @@ glue("auc_w", " and ".join(f"{run.auc_of(a, 'w')}" for a in both), display=False
 # %% [markdown]
 # ## What it means
 #
-# - The intervals of SAC-normal and SAC-w {glue:text}`overlap` on the two attacks. With so few models, small differences between sets are not
+# - The intervals of SAC-normal and SAC-w {glue:text}`overlap`. With so few models, small differences between sets are not
 #   findings.
 # - SAC-m does need neither surrogates nor adversarial examples, as claimed: it can be made from images alone. This economy {glue:text}`free`: its AUCs on
 #   Extract-L and Extract-P are {glue:text}`auc_m`, those of SAC-w {glue:text}`auc_w`.
@@ -326,7 +328,7 @@ glue("auc_w", " and ".join(f"{run.auc_of(a, 'w')}" for a in both), display=False
 #
 # **1. Another patch.** Run `make notebook NAME=10_probes ARGS="-p position centre -p patch 0.5 -p count 100"` and compare the caption of
 # {numref}`fig-probes-cutmix`. Then override the profile, so that the AUC of SAC-m follows:
-# `-p overrides '{"probes.patch": 0.5, "probes.patch_position": "centre"}'`.
+# `make notebook NAME=10_probes ARGS="-p probes.patch 0.5 -p probes.patch_position centre"`.
 #
 # :::{dropdown} What to look for
 # Count the answers that change. A patch that changes none leaves SAC-m equal to SAC-normal; one that covers the object makes the donor's class win,
@@ -346,6 +348,8 @@ glue("auc_w", " and ".join(f"{run.auc_of(a, 'w')}" for a in both), display=False
 #
 # :::{dropdown} Solution
 # ```python
+# import torch
+#
 # wrong = torch.stack(
 #     [training.logits_of(run.zoo.get(name), split.pixels).argmax(1) != truth for name in [run.zoo.source, *run.names("surrogate")]]
 # )

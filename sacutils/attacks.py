@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import models
+from .artefacts import UserError
 from .data import Images, to_float
 from .profiles import Adversarial, Distillation, Pruning, Recipe
 from .training import History, Objective, cross_entropy_to, train
@@ -105,37 +106,40 @@ def finetune(
     return model, train(model, images.pixels, objective, recipe, seed, only=only, label=label)
 
 
-def _channel_activity(model: nn.Module, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mean absolute activation of each channel behind every batch normalisation that follows a convolution."""
-    total: dict[str, torch.Tensor] = {}
+def last_normalisation(model: nn.Module) -> nn.BatchNorm2d:
+    """The batch normalisation behind the last convolution, whose scale and shift switch that convolution's channels.
 
-    def record(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            mean = torch.relu(output).mean((0, 2, 3))
-            total[name] = total.get(name, torch.zeros_like(mean)) + mean
+    Raises
+    ------
+    UserError
+        If the model has none.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not layers:
+        raise UserError(
+            "Pruning masks channels in a batch normalisation and zoo.source has none; choose a source with it, as vgg_bn_s."
+        )
+    return layers[-1]
 
-        return hook
 
-    hooks = [
-        module.register_forward_hook(record(name))
-        for name, module in model.named_modules()
-        if isinstance(module, nn.BatchNorm2d)
-    ]
+def _channel_activity(model: nn.Module, layer: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Mean absolute activation of each channel behind a layer and its ReLU, summed over batches; shape (channels,)."""
+    parts: list[torch.Tensor] = []
+    hook = layer.register_forward_hook(lambda module, inputs, output: parts.append(torch.relu(output).mean((0, 2, 3))))
     model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         for part in pixels.split(500):
             model(to_float(part))
-    for hook in hooks:
-        hook.remove()
-    return {name: value.clone() for name, value in total.items()}
+    hook.remove()
+    return torch.stack(parts).sum(0)
 
 
 def prune(parent: nn.Module, images: Images, recipe: Pruning, fraction: float, seed: int, label: str) -> Made:
-    """One rung of fine-pruning: silence the least active channels of every layer, then fine-tune the rest.
+    """One rung of fine-pruning (Liu et al. 2018): silence the least active channels of the last convolution, then fine-tune.
 
-    A channel's activity is its mean absolute activation on the thief's images. In every layer the `fraction` of channels with
-    the smallest one is masked (scale and shift of its batch normalisation are held at zero); channels that the parent had
-    silenced are the least active, so the masks are nested along a ladder.
+    A channel's activity is its mean absolute activation on the thief's images. The `fraction` of channels with the smallest
+    one is masked: scale and shift of their batch normalisation are held at zero. Channels that the parent had silenced count
+    as the least active, so the masks are nested along a ladder.
 
     Parameters
     ----------
@@ -146,7 +150,7 @@ def prune(parent: nn.Module, images: Images, recipe: Pruning, fraction: float, s
     recipe : Pruning
         How to fine-tune after the pruning.
     fraction : float
-        Share of channels of each layer that are silent afterwards, 0 to 1.
+        Share of the last convolution's channels that are silent afterwards, 0 to 1.
     seed : int
         Seed of order and augmentation.
     label : str
@@ -156,21 +160,23 @@ def prune(parent: nn.Module, images: Images, recipe: Pruning, fraction: float, s
     -------
     torch.nn.Module, History
         The suspect and its training curve.
+
+    Raises
+    ------
+    UserError
+        If the parent has no batch normalisation.
     """
     model = copy.deepcopy(parent)
-    layers = dict(model.named_modules())
-    masks = []
-    for name, activity in _channel_activity(model, images.pixels).items():
-        # below every other: a channel that happens to be dead must not take the place of one silenced before
-        activity[(layers[name].weight == 0) & (layers[name].bias == 0)] = -1
-        silent = activity.argsort(stable=True)[: int(fraction * len(activity))]
-        masks.append((layers[name], silent))
+    layer = last_normalisation(model)
+    activity = _channel_activity(model, layer, images.pixels)
+    # below every other: a channel that happens to be dead must not take the place of one silenced before
+    activity[(layer.weight == 0) & (layer.bias == 0)] = -1
+    silent = activity.argsort(stable=True)[: int(fraction * len(activity))]
 
     def silence() -> None:
         with torch.no_grad():
-            for layer, silent in masks:
-                layer.weight[silent] = 0
-                layer.bias[silent] = 0
+            layer.weight[silent] = 0
+            layer.bias[silent] = 0
 
     silence()
     objective = cross_entropy_to(images.labels)

@@ -1,6 +1,7 @@
 """Images as uint8 tensors that live on the device: data sets, the four splits, augmentation and corruptions."""
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from .artefacts import UserError
 from .profiles import ROOT, DataSet, Splits, Transfer
@@ -314,28 +316,26 @@ CORRUPTIONS: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] 
 
 
 def jpeg(pixels: torch.Tensor, quality: int) -> torch.Tensor:
-    """Compress each image to JPEG and decode it again; grey images are compressed as RGB and averaged back.
+    """Compress each image to JPEG and decode it again.
 
     Parameters
     ----------
     pixels : torch.Tensor
-        uint8, shape (n, 1 or 3, height, width).
+        uint8, shape (n, 1 or 3, height, width): grey or colour images.
     quality : int
         1 (coarsest) to 100.
 
     Returns
     -------
     torch.Tensor
-        uint8, the same shape.
+        uint8, the same shape and device.
     """
-    from torchvision.transforms.v2 import functional
-
-    channels = pixels.shape[1]
-    rgb = pixels.cpu().expand(-1, 3, -1, -1).contiguous()
-    decoded = torch.stack([functional.jpeg(image, quality) for image in rgb])
-    if channels == 1:
-        decoded = decoded.float().mean(1, keepdim=True).round().to(torch.uint8)
-    return decoded.to(pixels.device)
+    result = np.empty_like(images := pixels.cpu().permute(0, 2, 3, 1).numpy())
+    for i, image in enumerate(images):
+        buffer = io.BytesIO()
+        Image.fromarray(image.squeeze()).save(buffer, "JPEG", quality=quality)
+        result[i] = np.asarray(Image.open(buffer)).reshape(image.shape)
+    return torch.from_numpy(result).permute(0, 3, 1, 2).to(pixels.device)
 
 
 def corrupt(images: Images, seed: int) -> Images:

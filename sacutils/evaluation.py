@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import binomtest, norm, ttest_ind
 from sklearn.metrics import roc_auc_score, roc_curve
 
 
@@ -136,3 +136,53 @@ def calibrated_rates(calibration: np.ndarray, stolen: np.ndarray, irrelevant: np
     """
     threshold = calibration.min()
     return float((stolen < threshold).mean()), float((irrelevant < threshold).mean())
+
+
+class Proportion(NamedTuple):
+    """A share, 0 to 1, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+
+def proportion_interval(share: float, n: int) -> Proportion:
+    """A share of `n` independent images, such as a test accuracy, with Wilson's 95 % interval.
+
+    Parameters
+    ----------
+    share : float
+        Observed share, 0 to 1.
+    n : int
+        Number of images that it was observed on.
+
+    Returns
+    -------
+    Proportion
+        Value, low, high. The interval is about images: it says nothing about another training of the same model.
+    """
+    interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return Proportion(share, float(interval.low), float(interval.high))
+
+
+def mean_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+    """Difference of two groups' means with Welch's 95 % interval over models.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        One value per model.
+
+    Returns
+    -------
+    tuple of float
+        Difference, low, high; the bounds are NaN if a group has fewer than two models.
+    """
+    difference = float(first.mean() - second.mean())
+    if min(len(first), len(second)) < 2:
+        return difference, float("nan"), float("nan")
+    interval = ttest_ind(first, second, equal_var=False).confidence_interval()
+    return difference, float(interval.low), float(interval.high)

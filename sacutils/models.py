@@ -33,12 +33,13 @@ class VGG(nn.Module):
         super().__init__()
         layer = _conv if batch_norm else _plain
         first = _conv(channels, 16, 5, 2) if batch_norm else [nn.Conv2d(channels, 16, 5, 2, 2), nn.ReLU(inplace=True)]
+        # like VGG's, the last convolution is the widest: redundant enough to be pruned
         self.features = nn.Sequential(
-            *first, *layer(16, 24), nn.MaxPool2d(2), *layer(24, 32), *layer(32, 32), nn.AdaptiveMaxPool2d(3)
+            *first, *layer(16, 24), nn.MaxPool2d(2), *layer(24, 32), nn.MaxPool2d(2), *layer(32, 128), nn.AdaptiveMaxPool2d(1)
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(288, 64),
+            nn.Linear(128, 64),
             nn.ReLU(inplace=True),
             nn.Linear(64, 64),
             nn.ReLU(inplace=True),

@@ -1,5 +1,7 @@
 """The style of all figures, and one function per figure. Functions take tables and tensors, and return the figure."""
 
+import re
+
 import matplotlib
 
 matplotlib.use("agg")  # before pyplot: notebooks and tests have no screen
@@ -59,8 +61,12 @@ def table(frame: pd.DataFrame, formats: dict[str, str] | None = None) -> HTML:
         The same text for the same table.
     """
     numeric = [i for i, column in enumerate(frame.columns) if pd.api.types.is_numeric_dtype(frame[column])]
-    rules = [{"selector": "th, td", "props": "text-align: left; vertical-align: top"}]
+    rules = [{"selector": "th, td", "props": "text-align: left; vertical-align: top; padding: 0.25em 0.7em"}]
     rules += [{"selector": f".col{i}", "props": "text-align: right"} for i in numeric]
+    # Names and intervals stay on one line; what does not fit scrolls.
+    short = [i for i, column in enumerate(frame.columns) if len(str(column)) <= 12]
+    rules += [{"selector": f"td.col0, {', '.join(f'th.col{i}' for i in short)}", "props": "white-space: nowrap"}]
+    frame = frame.map(lambda value: re.sub(r"(?<=\d), (?=[-+\d.]+\])", ",\u00a0", value) if isinstance(value, str) else value)
     # By default the identifier is random, and every run would give another page.
     styler = frame.style.set_uuid(artefacts.digest_of([frame.to_json(), formats])[:8])
     styler.cell_ids = False
@@ -114,7 +120,7 @@ def _heat(ax: Axes, values: torch.Tensor, low: float, high: float, colours: str,
         for (i, j), value in np.ndenumerate(values.numpy()):
             red, green, blue, _ = image.cmap(image.norm(value))
             ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-            text = f"{value:.{decimals}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{decimals}f}"
+            text = f"{round(float(value), decimals) + 0.0:.{decimals}f}".replace("0.", ".", 1)  # "+ 0.0": never minus zero
             ax.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
     return image
 
@@ -136,7 +142,7 @@ def outputs_and_matrix(outputs: torch.Tensor, matrix: torch.Tensor, classes: lis
     matplotlib.figure.Figure
         Two panels.
     """
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
     shown = _heat(left, outputs, 0, 1, COLOUR_MAP, None)
     left.set(xlabel="class", ylabel="probe", yticks=range(len(outputs)))
     if len(classes) <= 20:
@@ -167,7 +173,8 @@ def matrices(named: dict[str, torch.Tensor], high: float = 0.5, reference: bool 
     """
     values = list(named.values())
     rows, columns = 1 + reference, len(values)
-    fig, axes = plt.subplots(rows, columns, figsize=(2.6 * columns + 0.6, 2.6 * rows + 0.2), squeeze=False)
+    side = 2.6 if columns <= 3 else 1.75
+    fig, axes = plt.subplots(rows, columns, figsize=(side * columns + 0.7, side * rows + 0.6), squeeze=False)
     few = len(values[0]) <= 10
     for ax, (name, matrix) in zip(axes[0], named.items(), strict=True):
         shown = _heat(ax, matrix, 0, high, COLOUR_MAP, None)
@@ -357,7 +364,7 @@ def distances_by_form(parts: dict[str, pd.DataFrame]) -> Figure:
     matplotlib.figure.Figure
         Panels side by side; a dot is a model.
     """
-    fig, axes = plt.subplots(1, len(parts), figsize=(10, 5.2), sharey=True)
+    fig, axes = plt.subplots(1, len(parts), figsize=(8.4, 5.2), sharey=True)
     for ax, (name, part) in zip(axes, parts.items(), strict=True):
         order = _draw_groups(ax, part)
         ax.set_title(name, fontsize=11)
@@ -379,7 +386,7 @@ def result_picture(run: Run) -> Figure:
     matplotlib.figure.Figure
         A dot is a model; at the right the AUC with its 95 % interval.
     """
-    fig, ax = plt.subplots(figsize=(9, 5.4))
+    fig, ax = plt.subplots(figsize=(8, 5))
     part = summaries.configuration(run)
     order = _draw_groups(ax, part)
     counts = part["step"].value_counts()
@@ -498,5 +505,407 @@ def fidelity_and_distance(rows: pd.DataFrame) -> Figure:
             part["fidelity"], part["distance"], marker, color=colour, markerfacecolor=colour if filled else "white", label=group
         )
     ax.set(xlabel="fidelity to the source on test images", ylabel="correlation distance $d$", ylim=(0, None))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return fig
+
+
+def seconds_by_group(rows: pd.DataFrame) -> Figure:
+    """Training time of each group of models.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns group, seconds, as made by ``summaries.training_seconds``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A bar per group.
+    """
+    fig, ax = plt.subplots(figsize=(7.5, 0.34 * len(rows) + 0.8))
+    decimals = 0 if rows["seconds"].sum() > 100 else 1
+    ax.bar_label(ax.barh(rows["group"], rows["seconds"], height=0.65), fmt=f"{{:,.{decimals}f}}", padding=4)
+    ax.set(xlabel="seconds of training", xlim=(0, rows["seconds"].max() * 1.12))
+    ax.invert_yaxis()
+    ax.grid(False, axis="y")
+    return fig
+
+
+MARKERS, LINES = "osD^vP*X", ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 3)))
+"""Second cue beside the colour."""
+
+
+def split_counts(counts: pd.DataFrame) -> Figure:
+    """Number of images of each class in each split.
+
+    Parameters
+    ----------
+    counts : pandas.DataFrame
+        Rows are classes, columns splits; at most twenty classes are shown.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Grouped bars.
+    """
+    shown = counts.head(20)
+    fig, ax = plt.subplots(figsize=(8.4, 3.2))
+    shown.plot.bar(ax=ax, width=0.8, color=COLOURS, legend=False)
+    for bars, hatch in zip(ax.containers, ("", "//", "..", "xx"), strict=False):
+        for bar in bars:
+            bar.set_hatch(hatch)
+    ax.set(xlabel="", ylabel="images")
+    ax.tick_params(axis="x", rotation=40)
+    plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
+    ax.grid(False, axis="x")
+    ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+def training_curves(histories: dict[str, dict[str, list[float]]], share: str = "accuracy on its own images") -> Figure:
+    """Loss and share of hits per epoch, one line per model.
+
+    Parameters
+    ----------
+    histories : dict
+        Records with loss and accuracy per epoch, by name in the legend.
+    share : str
+        What a hit is.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two panels.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(9, 3.3))
+    for position, (name, history) in enumerate(histories.items()):
+        style = {
+            "color": COLOURS[position % len(COLOURS)],
+            "linestyle": LINES[position % len(LINES)],
+            "marker": MARKERS[position % len(MARKERS)],
+            "markersize": 4,
+        }
+        for ax, key in zip(axes, ("loss", "accuracy"), strict=True):
+            ax.plot(range(1, len(history[key]) + 1), history[key], label=name, **style)
+    for ax, label in zip(axes, ("mean loss", share), strict=True):
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    if len(histories) > 1:
+        axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return fig
+
+
+def class_accuracy(rows: pd.DataFrame) -> Figure:
+    """Accuracy per class with its interval.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns class, accuracy, low, high.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A line per class, the hardest at the top; at most twenty classes.
+    """
+    rows = rows.sort_values("accuracy", kind="stable").head(20)
+    fig, ax = plt.subplots(figsize=(7, 0.27 * len(rows) + 0.9))
+    error = [rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]]
+    ax.errorbar(rows["accuracy"], range(len(rows)), xerr=error, fmt="o", color=COLOURS[0], linewidth=2)
+    ax.set_yticks(range(len(rows)), rows["class"])
+    ax.set(xlabel="accuracy on test images with 95 % interval", xlim=(None, 1.01))
+    ax.invert_yaxis()
+    return fig
+
+
+def confusion(counts: torch.Tensor, classes: list[str]) -> Figure:
+    """Number of images by true and predicted class, coloured by the share of the true class.
+
+    Parameters
+    ----------
+    counts : torch.Tensor
+        Shape (classes, classes), rows are true classes.
+    classes : list of str
+        Their names.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A heat map, with numbers if there are at most twenty classes.
+    """
+    few = len(classes) <= 20
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    fig, ax = plt.subplots(figsize=(6.6, 5.2))
+    text = np.where(counts.numpy() > 0, counts.numpy().astype(str), "") if few else None
+    ticks = classes if few else False
+    bar = {"label": "share of the true class"}
+    style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "square": True, "annot_kws": {"fontsize": 8}, "cbar_kws": bar}
+    sns.heatmap(shares.numpy(), ax=ax, annot=text, fmt="", xticklabels=ticks, yticklabels=ticks, **style)
+    ax.set(xlabel="predicted class", ylabel="true class")
+    plt.setp(ax.get_xticklabels(), rotation=50, ha="right", rotation_mode="anchor")
+    return fig
+
+
+def pruning_ladder(rows: pd.DataFrame) -> Figure:
+    """Accuracy and fidelity against the share of silent channels, with 95 % intervals over test images.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns fraction, accuracy, fidelity, n, and one row with fraction 0 for the source (fidelity 1).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel.
+    """
+    fig, ax = plt.subplots(figsize=(7, 3.6))
+    for column, colour, marker, line in zip(("fidelity", "accuracy"), COLOURS, "os", LINES, strict=False):
+        bands = [evaluation.proportion_interval(*pair) for pair in zip(rows[column], rows["n"], strict=True)]
+        ax.plot(rows["fraction"], rows[column], line, marker=marker, color=colour, label=column)
+        ax.fill_between(rows["fraction"], [b.low for b in bands], [b.high for b in bands], color=colour, alpha=0.2, linewidth=0)
+    ax.set(xlabel="share of silent channels in every layer", ylabel="share of test images")
+    ax.legend(loc="lower left")
+    return fig
+
+
+def silent_share(table: pd.DataFrame) -> Figure:
+    """Share of silent channels by rung and layer.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows are pruned fractions, columns layers.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A heat map.
+    """
+    fig, ax = plt.subplots(figsize=(7, 0.36 * len(table) + 1))
+    rungs = ["source" if fraction == 0 else f"{fraction:.0%}" for fraction in table.index]
+    style = {"annot": table.shape[1] <= 10, "fmt": ".0%", "cbar_kws": {"label": "silent share"}}
+    sns.heatmap(table, ax=ax, cmap=COLOUR_MAP, vmin=0, vmax=1, yticklabels=rungs, **style)
+    ax.set(xlabel="normalised layer, from input to output", ylabel="rung")
+    ax.tick_params(axis="y", rotation=0)
+    return fig
+
+
+def weight_changes(changes: dict[str, dict[str, float]]) -> Figure:
+    """How far each layer's weights moved from the source's, one line per suspect.
+
+    Parameters
+    ----------
+    changes : dict of dict
+        Relative change by layer, by name of the suspect.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel.
+    """
+    order = list(max(changes.values(), key=len))
+    fig, ax = plt.subplots(figsize=(8, 3.4))
+    for (name, change), colour, marker, line in zip(changes.items(), COLOURS, MARKERS, LINES, strict=False):
+        places = [order.index(layer) for layer in change]
+        ax.plot(places, list(change.values()), marker=marker, linestyle=line, color=colour, label=name)
+    ax.set_xticks(range(len(order)), order, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set(xlabel="", ylabel=r"$\Vert w_T - w_S\Vert\, /\, \Vert w_S\Vert$", ylim=(0, None))
+    ax.legend()
+    return fig
+
+
+def accuracy_and_fidelity(rows: pd.DataFrame, source: float) -> Figure:
+    """Accuracy against fidelity on test images; a dot is a model, filled if it was stolen.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns group, step, accuracy, fidelity.
+    source : float
+        The source's accuracy, drawn as a line.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel.
+    """
+    fig, ax = plt.subplots(figsize=(7.2, 4))
+    ax.axhline(source, color="#444444", linewidth=1, linestyle="--", label="accuracy of the source")
+    for (group, part), colour, marker in zip(rows.groupby("group", sort=False), COLOURS, MARKERS, strict=False):
+        fill = colour if part["step"].iloc[0] in lineage.ATTACKS else "white"
+        ax.plot(part["fidelity"], part["accuracy"], marker, color=colour, markerfacecolor=fill, alpha=0.8, label=group)
+    ax.set(xlabel="fidelity to the source on test images", ylabel="accuracy on test images")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return fig
+
+
+def by_architecture(rows: pd.DataFrame, columns: tuple[str, ...] = ("accuracy", "fidelity")) -> Figure:
+    """Shares of test images per architecture and group; a dot is a model, with its 95 % interval over images.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns group, step, architecture, n and those named by `columns`.
+    columns : tuple of str
+        One panel each.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Panels side by side.
+    """
+    architectures, groups = list(rows["architecture"].unique()), list(rows["group"].unique())
+    height = 0.24 * len(architectures) * len(groups) + 1.3
+    fig, axes = plt.subplots(1, len(columns), figsize=(9, height), sharey=True, squeeze=False)
+    for ax, column in zip(axes[0], columns, strict=True):
+        for position, group in enumerate(groups):
+            part = rows[(rows["group"] == group) & rows[column].notna()]
+            repeat = part.groupby("architecture").cumcount().to_numpy()
+            shift = 0.7 * ((position + 0.5) / len(groups) - 0.5)
+            place = np.array([architectures.index(name) for name in part["architecture"]]) + shift + 0.07 * repeat
+            bounds = [evaluation.proportion_interval(*pair) for pair in zip(part[column], part["n"], strict=True)]
+            error = [[b.value - b.low for b in bounds], [b.high - b.value for b in bounds]]
+            stolen = part["step"].iloc[0] in lineage.ATTACKS
+            style = {"color": COLOURS[position], "fmt": MARKERS[position], "markersize": 5, "linewidth": 1}
+            style |= {"markerfacecolor": COLOURS[position] if stolen else "white"}
+            ax.errorbar(part[column], place, xerr=error, label=group, **style)
+        ax.set(xlabel=f"{column} on test images", ylim=(len(architectures) - 0.5, -0.5))
+        for edge in range(1, len(architectures)):
+            ax.axhline(edge - 0.5, color="#cccccc", linewidth=1)
+        ax.grid(False, axis="y")
+    axes[0][0].set_yticks(range(len(architectures)), architectures)
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
+    return fig
+
+
+def softened(rows: dict[str, torch.Tensor], classes: list[str]) -> Figure:
+    """Probabilities of one image at several temperatures, on a logarithmic scale.
+
+    Parameters
+    ----------
+    rows : dict of torch.Tensor
+        Probabilities, shape (classes,), by what is written in the legend.
+    classes : list of str
+        Names of the classes; at most twenty are shown.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One line per temperature.
+    """
+    fig, ax = plt.subplots(figsize=(7.5, 3.3))
+    for (name, values), colour, marker, line in zip(rows.items(), COLOURS, MARKERS, LINES, strict=False):
+        ax.plot(range(len(values[:20])), values[:20], linestyle=line, marker=marker, color=colour, label=name)
+    ax.set_xticks(range(len(classes[:20])), classes[:20], rotation=40, ha="right", rotation_mode="anchor")
+    ax.set(xlabel="", ylabel="probability", yscale="log")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+def robustness(rows: pd.DataFrame) -> Figure:
+    """Accuracy against the radius of the perturbation, a panel per architecture, before and after hardening.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns architecture, group, radius, accuracy, n.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Lines with 95 % intervals over images.
+    """
+    architectures = list(rows["architecture"].unique())
+    fig, axes = plt.subplots(1, len(architectures), figsize=(2.3 * len(architectures) + 0.6, 3.2), sharey=True, squeeze=False)
+    for ax, architecture in zip(axes[0], architectures, strict=True):
+        own = rows[rows["architecture"] == architecture]
+        for (group, part), colour, marker, line in zip(own.groupby("group", sort=False), COLOURS, "os", LINES, strict=False):
+            bounds = [evaluation.proportion_interval(*pair) for pair in zip(part["accuracy"], part["n"], strict=True)]
+            error = [[b.value - b.low for b in bounds], [b.high - b.value for b in bounds]]
+            ax.errorbar(part["radius"], part["accuracy"], yerr=error, fmt=marker, linestyle=line, color=colour, label=group)
+        ax.set_title(architecture, fontsize=10)
+        ax.set(ylim=(-0.03, 1.03))
+    fig.supxlabel("radius of the perturbation in grey levels (0: clean)", fontsize=11)
+    axes[0][0].set_ylabel("accuracy")
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return fig
+
+
+def corruption_accuracy(rows: pd.DataFrame) -> Figure:
+    """Accuracy of groups of models for each corruption; a dot is a model.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns corruption, group, accuracy.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel.
+    """
+    kinds, groups = list(rows["corruption"].unique()), list(rows["group"].unique())
+    fig, ax = plt.subplots(figsize=(7.2, 0.45 * len(kinds) + 0.9))
+    for position, group in enumerate(groups):
+        part = rows[rows["group"] == group]
+        shift = 0.6 * ((position + 0.5) / len(groups) - 0.5)
+        place = np.array([kinds.index(kind) for kind in part["corruption"]]) + shift
+        ax.plot(part["accuracy"], place, MARKERS[position], color=COLOURS[position], alpha=0.8, label=group)
+    for edge in range(1, len(kinds)):
+        ax.axhline(edge - 0.5, color="#cccccc", linewidth=1)
+    ax.set_yticks(range(len(kinds)), kinds)
+    ax.set(xlabel="accuracy on test images with this corruption", ylim=(len(kinds) - 0.5, -0.5))
+    ax.grid(False, axis="y")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return fig
+
+
+def agreement_matrix(shares: torch.Tensor, names: list[str]) -> Figure:
+    """Share of images on which each pair of models predicts the same label.
+
+    Parameters
+    ----------
+    shares : torch.Tensor
+        Shape (models, models).
+    names : list of str
+        What the models are called.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A heat map whose colours leave out the diagonal.
+    """
+    values = shares.numpy()
+    others = values[~np.eye(len(values), dtype=bool)]
+    fig, ax = plt.subplots(figsize=(8.6, 7))
+    text = np.char.mod("%.0f", 100 * values)
+    bar = {"label": "agreement"}
+    style = {"annot": text, "fmt": "", "annot_kws": {"fontsize": 8}, "cmap": COLOUR_MAP, "square": True, "cbar_kws": bar}
+    sns.heatmap(values, ax=ax, vmin=others.min(), vmax=others.max(), xticklabels=names, yticklabels=names, **style)
+    plt.setp(ax.get_xticklabels(), rotation=50, ha="right", rotation_mode="anchor", fontsize=9)
+    plt.setp(ax.get_yticklabels(), fontsize=9)
+    return fig
+
+
+def agreement_right_wrong(rows: pd.DataFrame) -> Figure:
+    """Fidelity where the source is wrong against fidelity where it is right; a dot is a model, filled if it was stolen.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns group, step, right, wrong.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel.
+    """
+    fig, ax = plt.subplots(figsize=(7.4, 4))
+    for position, (group, part) in enumerate(rows.groupby("group", sort=False)):
+        colour, marker = COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
+        fill = colour if part["step"].iloc[0] in lineage.ATTACKS else "white"
+        ax.plot(part["right"], part["wrong"], marker, color=colour, markerfacecolor=fill, alpha=0.8, label=group)
+    ax.set(xlabel="agreement where the source is right", ylabel="agreement where it is wrong")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     return fig

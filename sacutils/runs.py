@@ -65,8 +65,8 @@ class Run:
         return {probe_set: {name: tensors[f"{probe_set} | {name}"] for name in self.names()} for probe_set in PROBE_SETS}
 
     def outputs(self, probe_set: str, name: str, form: str = "probabilities") -> torch.Tensor:
-        """A model's outputs on a probe set in a given form, shape (probes, classes)."""
-        return correlation.to_form(self.logits[probe_set][name], form)
+        """A model's outputs on a probe set in a given form, float64, shape (probes, classes)."""
+        return correlation.to_form(self.logits[probe_set][name].double(), form)
 
     def matrix(self, probe_set: str, name: str, form: str = "probabilities", kind: str = "cosine") -> torch.Tensor:
         """A model's correlation matrix on a probe set, shape (probes, probes)."""
@@ -205,7 +205,8 @@ def distances(run: Run) -> pd.DataFrame:
             for kind in correlation.CORRELATIONS:
                 source = run.matrix(probe_set, run.zoo.source, form, kind)
                 for spec in specs:
-                    value = correlation.distance(source, run.matrix(probe_set, spec.name, form, kind)).item()
+                    # rounded, so that models with equally many equal labels tie whatever the order of summation
+                    value = round(correlation.distance(source, run.matrix(probe_set, spec.name, form, kind)).item(), 12)
                     rows.append(
                         {
                             "probes": label,

@@ -1,5 +1,7 @@
 """Small tables that chapters 10 and 11 show, computed from a run."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -111,7 +113,8 @@ def auc_wide(run: Run, across: str, probe_set: str | None = "w", form: str | Non
     Returns
     -------
     pandas.DataFrame
-        Columns attack, then the numbers of models (unless the columns differ in them), then texts such as "0.98 [0.91, 1.00]".
+        Columns attack, then the numbers of models ("8 / 16": stolen / irrelevant), then texts such as "0.98 [0.91, 1.00]"; where
+        the irrelevant groups are compared, the number of irrelevant models follows in round brackets.
     """
     table = run.auc
     table = table[table["correlation"] == "cosine"]
@@ -124,10 +127,11 @@ def auc_wide(run: Run, across: str, probe_set: str | None = "w", form: str | Non
         texts = [f"{text} ({row.n_irrelevant})" for text, row in zip(texts, table.itertuples(), strict=True)]
     wide = table.assign(text=texts).pivot(index="attack", columns=across, values="text")
     wide = wide.loc[table["attack"].unique(), table[across].unique()].reset_index()
-    sizes = table.drop_duplicates("attack").set_index("attack")
-    wide.insert(1, "stolen", sizes.loc[wide["attack"], "n_stolen"].to_numpy())
-    if across != "negatives":
-        wide.insert(2, "irrelevant", sizes.loc[wide["attack"], "n_irrelevant"].to_numpy())
+    sizes = table.drop_duplicates("attack").set_index("attack").loc[wide["attack"]]
+    if across == "negatives":
+        wide.insert(1, "stolen", sizes["n_stolen"].to_numpy())
+    else:
+        wide.insert(1, "models", [f"{row.n_stolen} / {row.n_irrelevant}" for row in sizes.itertuples()])
     return wide.rename_axis(columns=None).fillna("–")
 
 
@@ -191,3 +195,33 @@ def calibrated(run: Run, probe_set: str = "w", form: str = "probabilities") -> p
             }
         )
     return pd.DataFrame(rows)
+
+
+def training_seconds(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """Training time by group, from the records of the models.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns group, models, seconds, per model.
+    """
+    rows = pd.DataFrame([{"group": lineage.LABELS[record["step"]], "seconds": record["seconds"]} for record in records])
+    result = rows.groupby("group", sort=False)["seconds"].agg(["size", "sum", "mean"]).reset_index()
+    return result.set_axis(["group", "models", "seconds", "per model"], axis=1)
+
+
+def flattened(values: dict[str, Any], prefix: str = "") -> pd.DataFrame:
+    """Nested parameters as one row each, under the dotted path by which they can be overridden.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns parameter, value (as text).
+    """
+    rows = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += flattened(value, f"{prefix}{key}.").to_dict("records")
+        else:
+            rows.append({"parameter": prefix + key, "value": "–" if value is None else str(value)})
+    return pd.DataFrame(rows, columns=["parameter", "value"])

@@ -74,22 +74,40 @@ def tables(profile: ProfileName = "fashion", seed: Seed = None) -> None:
     _finish(run.profile, "tables", started)
 
 
-@app.command()
+def parse_parameters(arguments: list[str]) -> dict[str, Any]:
+    """Read ``-p key value -p key value ...`` as papermill does; values are YAML, so that 0.5, true and [1, 2] keep their type.
+
+    Raises
+    ------
+    UserError
+        If the arguments are not of that form.
+    """
+    triples = [arguments[start : start + 3] for start in range(0, len(arguments), 3)]
+    for triple in triples:
+        if len(triple) != 3 or triple[0] not in ("-p", "--parameter"):
+            raise UserError(f"Arguments {' '.join(triple)!r} are not accepted; parameters are given as: -p key value")
+    try:
+        return {key: yaml.safe_load(value) for _, key, value in triples}
+    except yaml.YAMLError as error:
+        raise UserError(f"A value among {' '.join(arguments)!r} is not valid YAML: {str(error).splitlines()[0]}.") from None
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def notebook(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of a notebook, with or without folder and suffix: 05_extraction.")],
     profile: ProfileName = "fashion",
     seed: Seed = None,
-    parameter: Annotated[
-        list[tuple[str, str]] | None,
-        typer.Option("--parameter", "-p", help="A parameter of the notebook, or a value of the profile by its dotted path."),
-    ] = None,
     book: Annotated[bool, typer.Option("--book", help="Execute it for the book, without parameters of its own.")] = False,
 ) -> None:
-    """Execute one notebook; with parameters, the result goes into a folder of its own and not into the book."""
+    """Execute one notebook; the result goes into a folder of its own and not into the book.
+
+    Any number of -p KEY VALUE replace a parameter of the notebook, or a value of the profile by its dotted path.
+    """
     path = ROOT / "notebooks" / f"{Path(name).stem}.py"
     if not path.exists():
         raise UserError(f"There is no notebook {name!r}; notebooks/ holds {', '.join(notebook_names())}.")
-    given = {key: yaml.safe_load(value) for key, value in parameter or []}
+    given = parse_parameters(context.args)
     own = {key: value for key, value in given.items() if key in pages.parameters_of(path)}
     overrides = seed_override(seed) | {key: value for key, value in given.items() if key not in own}
     try:

@@ -51,7 +51,9 @@ def refused() -> Callable[..., str]:
 
 def recipe(**values: object) -> Recipe:
     """A short recipe without augmentation, with some values replaced."""
-    return Recipe.model_validate({"lr": 0.05, "epochs": 1, "batch": 32, "schedule": "constant", "pad": 0, "flip": False} | values)
+    return Recipe.model_validate(
+        {"lr": 0.05, "epochs": 1, "batch": 32, "schedule": "constant", "pad": 0, "flip": False} | values
+    )
 
 
 def state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from .conftest import listing
 
 from sacutils import artefacts
+
+from .conftest import listing
 
 KILLED = """
 import os, signal, sys
