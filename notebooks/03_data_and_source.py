@@ -89,7 +89,6 @@ glue("size", size, display=False)
 # %% mystnb={"figure": {"name": "fig-data-samples", "caption": "The first images of the owner's part, a row per class (the first ten classes)."}, "image": {"alt": "A grid of small images of the owner split; each row shows images of one class, whose name stands at the left."}}
 owner = splits["owner"]
 plots.image_rows({name: owner.pixels[owner.labels == k][:images_per_class] for k, name in enumerate(classes[:10])})
-plt.show()
 
 # %% [markdown]
 # ## Four parts that never mix
@@ -121,7 +120,6 @@ plots.table(table)
 
 # %% mystnb={"figure": {"name": "fig-data-splits", "caption": "Images of each class in each split. Within a split all bars are alike if the data set is balanced; between splits the pattern repeats in any case."}, "image": {"alt": "Grouped bar chart of the number of images by class and split; within each split the classes keep the proportions of the whole data set."}}
 plots.split_counts(counts)
-plt.show()
 
 # %% [markdown]
 # The choice depends on labels, sizes and seed only, so that another seed gives another division, another source and other suspects: the
@@ -156,7 +154,6 @@ plots.table(inspection.recipe_table(run, "source"))
 
 # %% mystnb={"figure": {"name": "fig-source-training", "caption": "Training of the source: mean loss and accuracy on the augmented batches of each epoch."}, "image": {"alt": "Two line plots over epochs for the source: the mean training loss and the share of correctly classified training images."}}
 plots.training_curves(inspection.histories(run, {"source": run.zoo.source}))
-plt.show()
 
 # %% [markdown]
 # ## Result
@@ -204,7 +201,6 @@ glue("enough", "enough" if wrong_probes >= wanted else "too few", display=False)
 # %% mystnb={"figure": {"name": "fig-source-classes", "caption": "Accuracy of the source on the test images of each class, the hardest class at the top; bars are 95 % Wilson intervals (the twenty hardest classes if there are more)."}, "image": {"alt": "Dot plot of the source's test accuracy per class with 95 percent intervals, sorted so that the hardest class is at the top."}}
 by_class = inspection.accuracy_by_class(truth, predicted, classes)
 plots.class_accuracy(by_class)
-plt.show()
 
 # %% tags=["remove-output"]
 counts_of = inspection.confusion(truth, predicted, len(classes))
@@ -235,7 +231,6 @@ parts = {"": slice(0, half), " ": slice(half, len(hardest))}
 plots.image_rows(
     {key: test.pixels[hardest][part] for key, part in parts.items()}, {key: titles[part] for key, part in parts.items()}
 )
-plt.show()
 
 # %% [markdown]
 # ## What it means

@@ -46,7 +46,6 @@ profile = "fashion"
 overrides = {}
 
 # %%
-import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
@@ -101,7 +100,6 @@ changes = {
 outside = {layer: moved for layer, moved in changes["Finetune-L"].items() if not layer.startswith(("classifier", "fc"))}
 assert all(moved == 0 for moved in outside.values())
 plots.weight_changes(changes)
-plt.show()
 
 # %% [markdown]
 # ### How do the copies do?
@@ -149,7 +147,6 @@ plots.table(inspection.recipe_table(run, "prune", released=released))
 silent = inspection.silent_channels(run)
 assert silent.diff().iloc[1:].min(axis=None) >= 0  # nested
 plots.silent_share(silent)
-plt.show()
 
 # %% [markdown]
 # ## Result
@@ -172,7 +169,6 @@ plots.table(ladder)
 # %% mystnb={"figure": {"name": "fig-pruning-ladder", "caption": "Accuracy and fidelity along the ladder; the bands are 95 % intervals over test images. At the left the source itself, whose fidelity is one by definition."}, "image": {"alt": "Line plot of accuracy and fidelity against the share of silent channels, beginning at the source with fidelity one, each with a band for its 95 percent interval."}}
 start = pd.DataFrame([{"fraction": 0.0, "accuracy": accuracy, "fidelity": 1.0, "n": n_test}])
 plots.pruning_ladder(pd.concat([start, pruned[["fraction", "accuracy", "fidelity", "n"]]]))
-plt.show()
 
 # %% [markdown]
 # All copies of this page in one picture:
@@ -180,7 +176,6 @@ plt.show()
 # %% mystnb={"figure": {"name": "fig-finetune-overview", "caption": "Accuracy against fidelity. Every dot is a stolen model; the dashed line is the accuracy of the source."}, "image": {"alt": "Scatter plot of accuracy against fidelity of fine-tuned and pruned models, with a dashed horizontal line at the accuracy of the source."}}
 everyone = pd.concat([tuned, pruned])
 plots.accuracy_and_fidelity(everyone, accuracy)
-plt.show()
 
 # %% tags=["hide-input"]
 useful = everyone[everyone["accuracy"] >= accuracy - 0.05]

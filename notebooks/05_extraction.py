@@ -197,13 +197,11 @@ plots.table(inspection.recipe_table(run, "extract_label", "extract_probability",
 
 # %% mystnb={"figure": {"name": "fig-extract-training", "caption": "Training of one Extract-L student per architecture: mean loss, and agreement with the source on the augmented batches."}, "image": {"alt": "Two line plots over epochs, one line per student architecture of Extract-L: the mean loss and the agreement with the source's labels."}}
 plots.training_curves(inspection.histories(run, inspection.first_of_each(run, "extract_label")), "agreement with the source")
-plt.show()
 
 # %% mystnb={"figure": {"name": "fig-distil-training", "caption": "The same for Extract-P. The two losses are different quantities; compare the right-hand panels."}, "image": {"alt": "Two line plots over epochs, one line per student architecture of Extract-P: the mean distillation loss and the agreement with the source's labels."}}
 plots.training_curves(
     inspection.histories(run, inspection.first_of_each(run, "extract_probability")), "agreement with the source"
 )
-plt.show()
 
 # %% [markdown]
 # ## Result
@@ -217,11 +215,9 @@ plots.table(inspection.group_table(everyone))
 
 # %% mystnb={"figure": {"name": "fig-extract-architectures", "caption": "Accuracy and fidelity of every student (filled) and every irrelevant model on attacker data (open), by architecture. Bars are 95 % Wilson intervals over test images."}, "image": {"alt": "Two dot plots side by side, accuracy at the left and fidelity at the right, with one band per architecture; dots with error bars for Extract-L, Extract-P and irrelevant models."}}
 plots.by_architecture(everyone)
-plt.show()
 
 # %% mystnb={"figure": {"name": "fig-extract-overview", "caption": "The same models, accuracy against fidelity. What separates students from irrelevant models is to be seen from left to right, not from bottom to top."}, "image": {"alt": "Scatter plot of accuracy against fidelity for Extract-L, Extract-P and irrelevant models, with a dashed line at the accuracy of the source."}}
 plots.accuracy_and_fidelity(everyone, record["test_accuracy"])
-plt.show()
 
 # %% [markdown]
 # The difference of the groups' mean fidelities, with Welch's 95 % interval over models:

@@ -152,7 +152,6 @@ plots.table(inspection.recipe_table(run, "extract_adversarial", released=release
 # %% mystnb={"figure": {"name": "fig-adversarial-training", "caption": "Hardening of one student per architecture: the sum of both losses, and agreement with the source on clean images, by epoch."}, "image": {"alt": "Two line plots over the epochs of adversarial training, one line per architecture: the loss and the agreement with the source on clean images."}}
 curves = inspection.histories(run, inspection.first_of_each(run, "extract_adversarial"))
 plots.training_curves(curves, "agreement with the source")
-plt.show()
 
 # %% [markdown]
 # ## Result
@@ -163,7 +162,6 @@ plt.show()
 # %% mystnb={"figure": {"name": "fig-adversarial-robustness", "caption": "Accuracy against the radius of the perturbation, before and after hardening, for one student per architecture. Radius 0 are clean images; bars are 95 % Wilson intervals."}, "image": {"alt": "One panel per student architecture with accuracy against the perturbation radius; one line for the Extract-L student and one for the same student after hardening. Accuracy falls as the radius grows."}}
 robust = inspection.robustness(run, attack_images, [0, 0.5, 1, 2])
 plots.robustness(robust)
-plt.show()
 
 # %% tags=["hide-input"]
 rows = []
@@ -196,7 +194,6 @@ plots.table(inspection.group_table(everyone))
 
 # %% mystnb={"figure": {"name": "fig-adversarial-copies", "caption": "Accuracy and fidelity on clean test images before and after hardening, by architecture; bars are 95 % Wilson intervals."}, "image": {"alt": "Two dot plots side by side, accuracy and fidelity, with one band per architecture: dots with error bars for the students before and after hardening."}}
 plots.by_architecture(everyone)
-plt.show()
 
 # %% tags=["hide-input"]
 pairs = after.assign(parent=[run.zoo.specs[other].parent for other in after["name"]]).merge(

@@ -40,7 +40,6 @@ profile = "fashion"
 overrides = {}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
@@ -73,8 +72,8 @@ glue("source_accuracy", str(evaluation.proportion_interval(record["test_accuracy
 # | Irrelevant (new labels) | the new task of {doc}`07_transfer` | Transfer-A, Transfer-L |
 # | Irrelevant (corrupted) | corrupted copies of the attacker's images | Transfer-10C |
 #
-# All start from random weights and never query the source. They minimise the same loss {eq}`eq-source-loss` as the source does; with the first two groups it is also nearly the same
-# recipe, so that an honest model is not recognised by a different style of training:
+# All start from random weights and never query the source. They minimise the same loss {eq}`eq-source-loss` as the source does. Here are their recipes beside that of the source, so that you can check
+# whether an honest model might be recognised by another style of training:
 
 # %% tags=["hide-input"]
 plots.table(inspection.recipe_table(run, "source", "irrelevant", "irrelevant_transfer", "irrelevant_corrupted"))
@@ -85,7 +84,6 @@ plots.table(inspection.recipe_table(run, "source", "irrelevant", "irrelevant_tra
 # %% mystnb={"figure": {"name": "fig-irrelevant-training", "caption": "Training of one irrelevant model per architecture on attacker data, with the source for comparison."}, "image": {"alt": "Two line plots over epochs, loss and accuracy on the training images, one line per architecture of the irrelevant models and one for the source."}}
 curves = {f"source, {record['architecture']}": run.zoo.source} | inspection.first_of_each(run, "irrelevant")
 plots.training_curves(inspection.histories(run, curves))
-plt.show()
 
 # %% [markdown]
 # ## Result
@@ -97,7 +95,6 @@ plots.table(inspection.group_table(irrelevant))
 
 # %% mystnb={"figure": {"name": "fig-irrelevant-architectures", "caption": "Accuracy and fidelity of every irrelevant model with the source's classes, by architecture and data. Bars are 95 % Wilson intervals over test images."}, "image": {"alt": "Two dot plots side by side, accuracy and fidelity, with one band per architecture; dots with error bars for irrelevant models on attacker data and on owner data."}}
 plots.by_architecture(irrelevant)
-plt.show()
 
 # %% tags=["hide-input"]
 own = irrelevant["architecture"] == record["architecture"]
@@ -139,7 +136,6 @@ shares = inspection.agreement(inspection.predictions(run, list(members.values())
 
 # %% mystnb={"figure": {"name": "fig-irrelevant-agreement", "caption": "Share of test images (in per cent) on which two models give the same label. First the source, then innocent models by their training data, then stolen ones. Of Pruning the heaviest rung is shown."}, "image": {"alt": "Square heat map of the agreement in per cent between the source, irrelevant models on owner data and attacker data, extraction students, a fine-tuned and a pruned model."}}
 plots.agreement_matrix(shares, list(members))
-plt.show()
 
 # %% [markdown]
 # Look for three things: the first row (likeness to the source); the block of the students (do they resemble *each other*, having had the same teacher?); and the block of the innocent (do they agree with
@@ -153,7 +149,6 @@ plt.show()
 steps = ("finetune_all", "finetune_last", "prune", "extract_label", "extract_probability", "extract_adversarial")
 split = inspection.agreement_by_source(run, run.names(*steps, "irrelevant", "irrelevant_owner"))
 plots.agreement_right_wrong(split)
-plt.show()
 
 # %% tags=["hide-input"]
 innocent = split["step"].isin(["irrelevant", "irrelevant_owner"])
@@ -163,6 +158,9 @@ for kind, chosen in {"innocent": innocent, "students": students}.items():
         glue(f"{kind}_{where}", inspection.spread(split.loc[chosen, where]), display=False)
 mistakes = round((1 - record["test_accuracy"]) * n_test)
 glue("n_mistakes", str(mistakes), display=False)
+guess = 1 / len(run.material.class_names)
+glue("guess", f"{guess:.1%}", display=False)
+glue("base_rate", "more often" if split.loc[innocent, "wrong"].mean() > guess else "no more often", display=False)
 
 # %% [markdown]
 # | | where the source is right | where it is wrong ({glue:text}`n_mistakes` images) |
@@ -170,8 +168,9 @@ glue("n_mistakes", str(mistakes), display=False)
 # | innocent models | {glue:text}`innocent_right` | {glue:text}`innocent_wrong` |
 # | Extract-L and Extract-P | {glue:text}`students_right` | {glue:text}`students_wrong` |
 #
-# (Mean over models, lowest and highest in brackets.) Innocent models repeat the source's mistakes far more often than chance would: a hard picture is hard for all, and often has only one tempting wrong
-# answer. Any test on mistakes has to beat this base rate and not zero. {cite:t}`godinot2025qurd` report that this agreement on mistakes alone (AKH) performs on par with far more complex schemes.
+# (Mean over models, lowest and highest in brackets.) Guessing would repeat a given answer in {glue:text}`guess` of all cases; innocent models repeat the source's mistakes **{glue:text}`base_rate`**. A picture can
+# be hard for all, and often has only one tempting wrong answer. Any test on mistakes has to beat this base rate and not zero. {cite:t}`godinot2025qurd` report that agreement on mistakes alone (AKH) performs
+# on par with far more complex schemes.
 
 # %% [markdown]
 # ### The same detector, other negatives

@@ -113,8 +113,8 @@ def auc_wide(run: Run, across: str, probe_set: str | None = "w", form: str | Non
     Returns
     -------
     pandas.DataFrame
-        Columns attack, then the numbers of models ("8 / 16": stolen / irrelevant), then texts such as "0.98 [0.91, 1.00]"; where
-        the irrelevant groups are compared, the number of irrelevant models follows in round brackets.
+        Columns attack, then the numbers of models ("8 / 16": stolen / irrelevant), then texts such as "0.98 [0.91, 1.00]".
+        Where irrelevant groups are compared, the number of irrelevant models follows in round brackets.
     """
     table = run.auc
     table = table[table["correlation"] == "cosine"]

@@ -39,9 +39,12 @@ def test_auc_does_not_see_the_order_of_models_and_mirrors_with_the_groups(stolen
     assert evaluation.auc(irrelevant, stolen, 100, 0).value == pytest.approx(1 - value, abs=1e-12)
 
 
-def test_bootstrap_interval_against_a_slow_bootstrap():
+@pytest.mark.parametrize("ties", [False, True])
+def test_bootstrap_interval_against_a_slow_bootstrap(ties):
     generator = np.random.default_rng(0)
     stolen, irrelevant = generator.normal(0, 1, 12), generator.normal(1, 1, 15)
+    if ties:
+        stolen, irrelevant = np.floor(stolen / 2), np.floor(irrelevant / 2)
     made = evaluation.auc(stolen, irrelevant, 2000, 0)
     slow = [counted(generator.choice(stolen, len(stolen)), generator.choice(irrelevant, len(irrelevant))) for _ in range(2000)]
     assert (made.low, made.high) == pytest.approx(tuple(np.quantile(slow, (0.025, 0.975))), abs=0.02)
