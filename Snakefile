@@ -27,15 +27,23 @@ NOTEBOOKS = [name for name in steps.notebook_names() if name != "90_status"]
 TABLES = artefacts.digest_of([MODELS, PROFILE.model_dump(exclude={"device"}), freshness.code_digest("runs.Run", "workflow.tables")])
 
 
+def content(*paths):
+    return {str(path): artefacts.sha256(path) for path in sorted(paths) if path.is_file()}
+
+
+PUBLISHED = content(*Path("results").rglob("*.csv"))
+
+
 def notebook_digest(name):
-    return artefacts.digest_of([TABLES, freshness.script_digest(f"notebooks/{name}.py"), freshness.code_digest("pages.execute")])
+    code = [freshness.script_digest(f"notebooks/{name}.py"), freshness.code_digest("pages.execute")]
+    return artefacts.digest_of([TABLES, PUBLISHED, code])
 
 
 def book_digest():
-    files = sorted(path for path in Path("book").rglob("*") if path.is_file()) + [Path("_config.yml"), Path("_toc.yml")]
-    content = {str(path): artefacts.sha256(path) for path in files}
+    # the package too: the API page shows its docstrings and its source
+    prose = content(*Path("book").rglob("*"), Path("_config.yml"), Path("_toc.yml"), *Path("sacutils").glob("*.py"))
     notebooks = [notebook_digest(name) for name in steps.notebook_names()]
-    return artefacts.digest_of([content, notebooks, freshness.code_digest("pages.stage", "pages.build")])
+    return artefacts.digest_of([prose, notebooks, freshness.code_digest("pages.stage", "pages.build")])
 
 
 rule book:

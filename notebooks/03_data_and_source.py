@@ -86,7 +86,7 @@ glue("size", size, display=False)
 # sees pixels as numbers in $[0, 1]$; the step from there to $[-2, 2]$, $x \mapsto (x - 0.5)/0.25$, belongs to the network. All attacks and
 # probes can thus be stated in plain pixels.
 
-# %% mystnb={"figure": {"name": "fig-data-samples", "caption": "The first images of the owner's part, a row per class (the first ten classes)."}, "image": {"alt": "A grid of small images of the owner split; each row shows images of one class, whose name stands at the left."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-data-samples", "caption": "The first images of the owner's part, a row per class (the first ten classes)."}, "image": {"alt": "A grid of small images of the owner split; each row shows images of one class, whose name stands at the left."}}
 owner = splits["owner"]
 plots.image_rows({name: owner.pixels[owner.labels == k][:images_per_class] for k, name in enumerate(classes[:10])})
 
@@ -130,7 +130,7 @@ plots.split_counts(counts)
 #
 # The paper's source is a VGG with batch normalisation {cite:p}`simonyan2015vgg,ioffe2015batchnorm`. The networks whose names end in `_s` mirror the
 # paper's families at a size that a processor core can train. What matters for the attacks is kept: convolutions with batch
-# normalisation (pruning silences its channels) and, in VGG, a `classifier` of three linear layers (*Finetune-L* trains just that block).
+# normalisation (pruning silences channels of the last one) and, in VGG, a `classifier` of three linear layers (*Finetune-L* trains just that block).
 
 # %% tags=["hide-input"]
 layers = inspection.layers(source, splits["test"].pixels[:1])
@@ -169,12 +169,15 @@ plots.training_curves(inspection.histories(run, {"source": run.zoo.source}))
 
 # %%
 test, probe = splits["test"], splits["probe"]
-truth, probabilities = test.labels.cpu(), training.logits_of(source, test.pixels).softmax(1)
+truth = test.labels.cpu()
+probabilities = training.logits_of(source, test.pixels).softmax(1)
 predicted = probabilities.argmax(1)
-accuracy = evaluation.proportion_interval((predicted == truth).double().mean().item(), len(truth))
-assert abs(accuracy.value - record["test_accuracy"]) < 0.01  # the record tells the truth
+share = (predicted == truth).double().mean().item()
+accuracy = evaluation.proportion_interval(share, len(truth))
+assert abs(share - record["test_accuracy"]) < 0.01  # the record tells the truth
 
-wrong_probes = (training.logits_of(source, probe.pixels).argmax(1) != probe.labels.cpu()).sum().item()
+on_probe_split = training.logits_of(source, probe.pixels).argmax(1)
+wrong_probes = (on_probe_split != probe.labels.cpu()).sum().item()
 wanted = run.profile.probes.count
 
 # %% tags=["hide-input"]
@@ -202,7 +205,7 @@ glue("enough", "enough" if wrong_probes >= wanted else "too few", display=False)
 by_class = inspection.accuracy_by_class(truth, predicted, classes)
 plots.class_accuracy(by_class)
 
-# %% tags=["remove-output"]
+# %% tags=["hide-input", "remove-output"]
 counts_of = inspection.confusion(truth, predicted, len(classes))
 off = counts_of.clone().fill_diagonal_(0)
 row, column = divmod(off.argmax().item(), len(classes))
@@ -223,7 +226,7 @@ plt.close(fig)
 # mistakes).
 # :::
 
-# %% mystnb={"figure": {"name": "fig-source-mistakes", "caption": "The test images whose true class the source finds least likely. Above each: the true class, after the arrow what the source says, and how sure it is."}, "image": {"alt": "A row or two of test images that the source gets most wrong, each with its true class, the predicted class and the predicted probability."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-source-mistakes", "caption": "The test images whose true class the source finds least likely. Above each: the true class, after the arrow what the source says, and how sure it is."}, "image": {"alt": "A row or two of test images that the source gets most wrong, each with its true class, the predicted class and the predicted probability."}}
 hardest = probabilities[torch.arange(len(truth)), truth].argsort()[:mistakes_shown]
 titles = [f"{classes[truth[i]]}\n→ {classes[predicted[i]]}\n{probabilities[i].max():.2f}" for i in hardest]
 half = (len(hardest) + 1) // 2

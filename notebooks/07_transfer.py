@@ -82,7 +82,7 @@ plots.image_rows(rows)
 # *Transfer-A* trains everything. *Transfer-L* trains the last block only (in VGG the three layers of the `classifier`, of which only the very last is new), and the convolutions stay the
 # source's to the last bit.
 #
-# The honest counterpart trains on the same new images from a random start ("{term}`irrelevant`, new labels").
+# The honest counterpart trains on the same new images from a random start: {term}`irrelevant` models on new labels.
 
 # %% tags=["hide-input"]
 plots.table(inspection.recipe_table(run, "transfer_all", "transfer_last", "irrelevant_transfer"))
@@ -91,8 +91,9 @@ plots.table(inspection.recipe_table(run, "transfer_all", "transfer_last", "irrel
 # How the released transfer models were trained is not published.
 
 # %% mystnb={"figure": {"name": "fig-transfer-training", "caption": "Training on the new labels, from the source and from a random start: mean loss and accuracy on the augmented batches, first model of each kind and architecture."}, "image": {"alt": "Two line plots over epochs: mean loss and accuracy on the new task for Transfer-A, Transfer-L and irrelevant models trained from scratch."}}
-first = {lineage.LABELS[step]: run.names(step)[0] for step in ("transfer_all", "transfer_last")}
-first |= {f"from scratch, {name}": model for name, model in inspection.first_of_each(run, "irrelevant_transfer").items()}
+first = {"Transfer-A": run.names("transfer_all")[0], "Transfer-L": run.names("transfer_last")[0]}
+for architecture, name in inspection.first_of_each(run, "irrelevant_transfer").items():
+    first[f"from scratch, {architecture}"] = name
 plots.training_curves(inspection.histories(run, first))
 
 # %% [markdown]
@@ -104,7 +105,8 @@ plots.training_curves(inspection.histories(run, first))
 # %% mystnb={"figure": {"name": "fig-transfer-corruptions", "caption": "Each corruption on the same images."}, "image": {"alt": "Rows of the same few images: clean, then with each of the corruptions, such as noise, blur, contrast, brightness, pixelation and JPEG compression."}}
 some = run.material.splits["test"].take(slice(0, 10))
 rows = {"clean": some.pixels}
-rows |= {kind: inspection.corrupted(some, kind, run.profile.seed).pixels for kind in data.CORRUPTIONS}
+for kind in data.CORRUPTIONS:
+    rows[kind] = inspection.corrupted(some, kind, run.profile.seed).pixels
 plots.image_rows(rows)
 
 # %% tags=["hide-input"]
@@ -145,7 +147,8 @@ plots.table(inspection.group_table(corrupted))
 
 # %% mystnb={"figure": {"name": "fig-transfer-by-corruption", "caption": "Accuracy on test images with each corruption, for the source as it was stolen, the stolen models after training, and models trained from scratch on the same corrupted images."}, "image": {"alt": "Dot plot with one line per corruption: accuracy of the source, of Transfer-10C models and of irrelevant models trained on corrupted images."}}
 groups = {"Source": [run.zoo.source]}
-groups |= {lineage.LABELS[step]: run.names(step) for step in ("transfer_corrupted", "irrelevant_corrupted")}
+for step in ("transfer_corrupted", "irrelevant_corrupted"):
+    groups[lineage.LABELS[step]] = run.names(step)
 by_kind = inspection.accuracy_by_corruption(run, groups, corruption_images)
 plots.corruption_accuracy(by_kind)
 
@@ -153,13 +156,10 @@ plots.corruption_accuracy(by_kind)
 scratch = relabelled[relabelled["step"] == "irrelevant_transfer"]["accuracy"].to_numpy()
 for step in ("transfer_all", "transfer_last"):
     own = relabelled[relabelled["step"] == step]["accuracy"].to_numpy()
-    gap, low, high = evaluation.mean_difference(own, scratch)
-    glue(f"gap_{step}", f"{100 * gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]", display=False)
-    glue(
-        f"pays_{step}",
-        "better" if low > 0 else "worse" if high < 0 else "neither clearly better nor clearly worse",
-        display=False,
-    )
+    gap = evaluation.mean_difference(own, scratch)
+    verdict = "better" if gap.low > 0 else "worse" if gap.high < 0 else "neither clearly better nor clearly worse"
+    glue(f"gap_{step}", str(gap), display=False)
+    glue(f"pays_{step}", verdict, display=False)
 damaged = by_kind[by_kind["corruption"] != "none"].groupby("group")["accuracy"].mean()
 labels = {"source": "Source"} | {step: lineage.LABELS[step] for step in ("transfer_corrupted", "irrelevant_corrupted")}
 for step, label in labels.items():
@@ -179,8 +179,8 @@ glue("n_corrupted", f"{min(corruption_images, len(run.material.splits['test'].la
 # A thief who transfers saves training and data; how much, the comparison with the models from scratch shows. If it saves nothing, the attack is an exercise, and a detector's
 # success on it has little weight.
 #
-# How can a judge compare a model of clothes with a model of digits? The {term}`correlation matrix` has one row per *probe*, not per class. Show both models the same pictures of clothes. The
-# suspect's answers make no sense as digits, yet if its features are the source's, it will still find the same pictures alike. This is the strongest point of sample correlation in
+# How can a judge compare a model for {glue:text}`old_name` with one for {glue:text}`new_name`? The {term}`correlation matrix` has one row per *probe*, not per class. Show both models the same probes, which
+# come from the source's task. The suspect's labels make no sense there, yet if its features are the source's, it will still find the same pictures alike. This is the strongest point of sample correlation in
 # comparison with fingerprints that compare labels. It also makes fair negatives essential: the models with new labels are compared with models trained from scratch *on the
 # same new labels*, never with those of the old task, from which they would differ for reasons that have nothing to do with theft.
 

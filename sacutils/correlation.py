@@ -51,7 +51,7 @@ def cosine_matrix(outputs: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     torch.Tensor
-        Shape (..., n, n), in [0, 1], symmetric, zero on the diagonal: a *dis*similarity.
+        Shape (..., n, n), in [0, 1], symmetric, zero on the diagonal: a *dissimilarity*.
     """
     unit = F.normalize(outputs, dim=-1)
     matrix = ((1 - unit @ unit.mT) / 2).clamp(0, 1)

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import binomtest, norm, ttest_ind
+from scipy.stats import binomtest, norm
+from scipy.stats import t as student_t
 from sklearn.metrics import roc_auc_score, roc_curve
 
 
@@ -168,21 +169,37 @@ def proportion_interval(share: float, n: int) -> Proportion:
     return Proportion(share, float(interval.low), float(interval.high))
 
 
-def mean_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    """Difference of two groups' means with Welch's 95 % interval over models.
+class Difference(NamedTuple):
+    """A difference of two mean shares with its 95 % interval; the bounds are NaN if there are too few models."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        interval = "no interval" if np.isnan(self.low) else f"{100 * self.low:+.1f}, {100 * self.high:+.1f}"
+        return f"{100 * self.value:+.1f} [{interval}]"
+
+
+def mean_difference(first: np.ndarray, second: np.ndarray) -> Difference:
+    """Difference of two groups' mean shares with Welch's 95 % interval over models; shown in percentage points.
 
     Parameters
     ----------
     first, second : numpy.ndarray
-        One value per model.
+        One share, 0 to 1, per model.
 
     Returns
     -------
-    tuple of float
-        Difference, low, high; the bounds are NaN if a group has fewer than two models.
+    Difference
+        Value, low, high. No interval if a group has a single model, or if no two models of a group differ.
     """
-    difference = float(first.mean() - second.mean())
-    if min(len(first), len(second)) < 2:
-        return difference, float("nan"), float("nan")
-    interval = ttest_ind(first, second, equal_var=False).confidence_interval()
-    return difference, float(interval.low), float(interval.high)
+    value, sizes = float(first.mean() - second.mean()), np.array([len(first), len(second)])
+    if sizes.min() < 2:
+        return Difference(value, np.nan, np.nan)
+    parts = np.array([first.var(ddof=1), second.var(ddof=1)]) / sizes
+    if parts.sum() == 0:
+        return Difference(value, np.nan, np.nan)
+    freedom = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum()
+    half = float(student_t.ppf(0.975, freedom) * np.sqrt(parts.sum()))
+    return Difference(value, value - half, value + half)

@@ -27,8 +27,8 @@ SETTINGS = {
     "momentum": "momentum",
     "weight_decay": "weight decay",
     "schedule": "schedule",
-    "pad": "random crop: padding in pixels",
-    "flip": "random horizontal flip",
+    "pad": "crop padding (pixels)",
+    "flip": "horizontal flip",
     "temperature": "temperature T",
     "soft_weight": "weight w of the soft term",
     "pgd_steps": "PGD steps",
@@ -45,7 +45,8 @@ def needs(run: Run, *steps: str) -> str:
     seconds, devices = sum(record["seconds"] for record in records), sorted({record["device"] for record in records})
     images = sum(split.pixels.numel() for split in run.material.splits.values()) / 1e6
     many = f"{len(records)} models" if len(records) > 1 else "one model"
-    return f"{many}, trained in {seconds:,.0f} s on {' and '.join(devices)}, and {images:,.1f} MB of images in memory"
+    took = f"{seconds:,.{0 if seconds >= 10 else 1}f} s on {' and '.join(devices)}"
+    return f"{many}, trained in {took}, and {images:,.1f} MB of images in memory"
 
 
 def class_counts(run: Run) -> pd.DataFrame:
@@ -218,17 +219,23 @@ def confusion(labels: torch.Tensor, predicted: torch.Tensor, classes: int) -> to
 
 
 def silent_channels(run: Run) -> pd.DataFrame:
-    """Share of silent channels in each normalised layer (columns) of the source and of each rung of pruning (rows).
+    """The channels of the source's last convolution, and which rung of pruning silences each.
 
-    A channel is silent if scale and shift of its batch normalisation are both zero.
+    Returns
+    -------
+    pandas.DataFrame
+        One row per channel, the most active first: columns activity (mean absolute activation on attacker data, see
+        ``attacks.prune``) and fraction (of the first rung whose weights have the channel's scale and shift at zero, NaN if none
+        has).
     """
-    rows = {}
-    for name in [run.zoo.source, *run.names("prune")]:
-        normal = [module for module in run.zoo.get(name).modules() if isinstance(module, nn.BatchNorm2d)]
-        shares = [((module.weight == 0) & (module.bias == 0)).double().mean().item() for module in normal]
-        rows[run.zoo.specs[name].fraction or 0.0] = shares
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.set_axis(range(1, table.shape[1] + 1), axis=1)
+    source = run.zoo.get(run.zoo.source)
+    activity = attacks._channel_activity(source, attacks.last_normalisation(source), run.material.splits["attacker"].pixels)
+    fraction = torch.full_like(activity, float("nan"), device="cpu")
+    for name in reversed(run.names("prune")):
+        layer = attacks.last_normalisation(run.zoo.get(name))
+        fraction[((layer.weight == 0) & (layer.bias == 0)).cpu()] = run.zoo.specs[name].fraction
+    rows = pd.DataFrame({"activity": activity.cpu().numpy(), "fraction": fraction.numpy()})
+    return rows.sort_values("activity", ascending=False, ignore_index=True)
 
 
 def weight_change(source: nn.Module, suspect: nn.Module) -> dict[str, float]:

@@ -536,8 +536,10 @@ def seconds_by_group(rows: pd.DataFrame) -> Figure:
     return fig
 
 
-MARKERS, LINES = "osD^vP*X", ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 3)))
+MARKERS, LINES = "osD^vPX*", ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 3)))
 """Second cue beside the colour."""
+DARK = [*COLOURS[:6], "#000000", "#777777"]
+"""The palette without yellow, which thin marks on white would lose."""
 
 
 def split_counts(counts: pd.DataFrame) -> Figure:
@@ -585,7 +587,7 @@ def training_curves(histories: dict[str, dict[str, list[float]]], share: str = "
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.3))
     for position, (name, history) in enumerate(histories.items()):
         style = {
-            "color": COLOURS[position % len(COLOURS)],
+            "color": DARK[position % len(DARK)],
             "linestyle": LINES[position % len(LINES)],
             "marker": MARKERS[position % len(MARKERS)],
             "markersize": 4,
@@ -593,7 +595,8 @@ def training_curves(histories: dict[str, dict[str, list[float]]], share: str = "
         for ax, key in zip(axes, ("loss", "accuracy"), strict=True):
             ax.plot(range(1, len(history[key]) + 1), history[key], label=name, **style)
     for ax, label in zip(axes, ("mean loss", share), strict=True):
-        ax.set(xlabel="epoch", ylabel=label)
+        last = max(len(history["loss"]) for history in histories.values())
+        ax.set(xlabel="epoch", ylabel=label, xlim=(0.5, last + 0.5))
         ax.xaxis.get_major_locator().set_params(integer=True)
     if len(histories) > 1:
         axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
@@ -648,6 +651,7 @@ def confusion(counts: torch.Tensor, classes: list[str]) -> Figure:
     sns.heatmap(shares.numpy(), ax=ax, annot=text, fmt="", xticklabels=ticks, yticklabels=ticks, **style)
     ax.set(xlabel="predicted class", ylabel="true class")
     plt.setp(ax.get_xticklabels(), rotation=50, ha="right", rotation_mode="anchor")
+    ax.tick_params(axis="y", rotation=0)
     return fig
 
 
@@ -669,30 +673,34 @@ def pruning_ladder(rows: pd.DataFrame) -> Figure:
         bands = [evaluation.proportion_interval(*pair) for pair in zip(rows[column], rows["n"], strict=True)]
         ax.plot(rows["fraction"], rows[column], line, marker=marker, color=colour, label=column)
         ax.fill_between(rows["fraction"], [b.low for b in bands], [b.high for b in bands], color=colour, alpha=0.2, linewidth=0)
-    ax.set(xlabel="share of silent channels in every layer", ylabel="share of test images")
+    ax.set(xlabel="share of silent channels", ylabel="share of test images")
     ax.legend(loc="lower left")
     return fig
 
 
-def silent_share(table: pd.DataFrame) -> Figure:
-    """Share of silent channels by rung and layer.
+def silent_channels(rows: pd.DataFrame) -> Figure:
+    """Activity of the channels of the last convolution, coloured by the rung that silences them.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        Rows are pruned fractions, columns layers.
+    rows : pandas.DataFrame
+        Columns activity, fraction (NaN for channels that survive), the most active first.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A heat map.
+        A bar per channel.
     """
-    fig, ax = plt.subplots(figsize=(7, 0.36 * len(table) + 1))
-    rungs = ["source" if fraction == 0 else f"{fraction:.0%}" for fraction in table.index]
-    style = {"annot": table.shape[1] <= 10, "fmt": ".0%", "cbar_kws": {"label": "silent share"}}
-    sns.heatmap(table, ax=ax, cmap=COLOUR_MAP, vmin=0, vmax=1, yticklabels=rungs, **style)
-    ax.set(xlabel="normalised layer, from input to output", ylabel="rung")
-    ax.tick_params(axis="y", rotation=0)
+    rungs = sorted(rows["fraction"].dropna().unique())
+    colours = dict(zip(rungs, plt.get_cmap(COLOUR_MAP)(np.linspace(0, 0.92, len(rungs))), strict=True))
+    fig, ax = plt.subplots(figsize=(8.4, 3.2))
+    for fraction, part in rows.groupby("fraction", dropna=False):
+        survives = np.isnan(fraction)
+        label = "never" if survives else f"{fraction:.0%}"
+        ax.bar(part.index, part["activity"], width=1, color="#bbbbbb" if survives else colours[fraction], label=label)
+    ax.set(xlabel="channel of the last convolution, the most active first", ylabel="activity in the source")
+    ax.grid(False, axis="x")
+    ax.legend(title="silenced at", loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     return fig
 
 
@@ -711,11 +719,12 @@ def weight_changes(changes: dict[str, dict[str, float]]) -> Figure:
     """
     order = list(max(changes.values(), key=len))
     fig, ax = plt.subplots(figsize=(8, 3.4))
-    for (name, change), colour, marker, line in zip(changes.items(), COLOURS, MARKERS, LINES, strict=False):
+    for (name, change), colour, marker, line in zip(changes.items(), DARK, MARKERS, LINES, strict=False):
         places = [order.index(layer) for layer in change]
         ax.plot(places, list(change.values()), marker=marker, linestyle=line, color=colour, label=name)
     ax.set_xticks(range(len(order)), order, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set(xlabel="", ylabel=r"$\Vert w_T - w_S\Vert\, /\, \Vert w_S\Vert$", ylim=(0, None))
+    ax.set(xlabel="", ylabel=r"$\Vert w_T - w_S\Vert\, /\, \Vert w_S\Vert$")
+    ax.margins(y=0.06)
     ax.legend()
     return fig
 
@@ -856,7 +865,8 @@ def corruption_accuracy(rows: pd.DataFrame) -> Figure:
         part = rows[rows["group"] == group]
         shift = 0.6 * ((position + 0.5) / len(groups) - 0.5)
         place = np.array([kinds.index(kind) for kind in part["corruption"]]) + shift
-        ax.plot(part["accuracy"], place, MARKERS[position], color=COLOURS[position], alpha=0.8, label=group)
+        fill = "white" if group.startswith("Irrelevant") else COLOURS[position]
+        ax.plot(part["accuracy"], place, MARKERS[position], color=COLOURS[position], markerfacecolor=fill, label=group)
     for edge in range(1, len(kinds)):
         ax.axhline(edge - 0.5, color="#cccccc", linewidth=1)
     ax.set_yticks(range(len(kinds)), kinds)
@@ -908,9 +918,9 @@ def agreement_right_wrong(rows: pd.DataFrame) -> Figure:
     """
     fig, ax = plt.subplots(figsize=(7.4, 4))
     for position, (group, part) in enumerate(rows.groupby("group", sort=False)):
-        colour, marker = COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
+        colour, marker = DARK[position % len(DARK)], MARKERS[position % len(MARKERS)]
         fill = colour if part["step"].iloc[0] in lineage.ATTACKS else "white"
-        ax.plot(part["right"], part["wrong"], marker, color=colour, markerfacecolor=fill, alpha=0.8, label=group)
+        ax.plot(part["right"], part["wrong"], marker, color=colour, markerfacecolor=fill, markersize=7, alpha=0.8, label=group)
     ax.set(xlabel="agreement where the source is right", ylabel="agreement where it is wrong")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     return fig

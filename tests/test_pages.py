@@ -54,14 +54,14 @@ def test_execution_stores_the_same_notebook_each_time(notebook, tmp_path):
 
 
 def test_unknown_parameter_is_refused(notebook, tmp_path):
-    with pytest.raises(UserError, match="01_page.py has no parameter cuont; it accepts profile, count"):
+    with pytest.raises(UserError, match=r"01_page\.py has no parameter cuont; it accepts profile, count"):
         pages.execute(notebook, tmp_path / "out.ipynb", {"cuont": 5})
 
 
 def test_failed_notebook_is_kept_beside(notebook, tmp_path):
     output = tmp_path / "out.ipynb"
     output.write_text("old")
-    with pytest.raises(UserError, match="01_page.py failed: ZeroDivisionError"):
+    with pytest.raises(UserError, match=r"01_page\.py failed: ZeroDivisionError"):
         pages.execute(notebook, output, {"count": 0})
     assert output.read_text() == "old"
     assert (tmp_path / "out.ipynb.failed.ipynb").exists() and not (tmp_path / "out.json").exists()
