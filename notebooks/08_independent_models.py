@@ -145,7 +145,7 @@ plots.agreement_matrix(shares, list(members))
 
 # %% mystnb={"figure": {"name": "fig-irrelevant-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model: filled if stolen, open if innocent."}, "image": {"alt": "Scatter plot of agreement on the source's mistakes against agreement where the source is right, for irrelevant models on both data parts and for fine-tuned, pruned and extracted models."}}
 same_classes = [step for step in lineage.ATTACKS if step not in lineage.NEGATIVES]
-names = run.names(*same_classes, *lineage.DEFAULT_NEGATIVES)
+names = run.names(*same_classes, *lineage.IRRELEVANT)
 split = inspection.agreement_by_source(run, names)
 plots.agreement_right_wrong(split)
 

@@ -206,7 +206,7 @@ plt.close(fig)
 answers = summaries.answers(run)
 mean = answers.groupby(["probes", "group"], sort=False)[["accuracy", "confidence", "agreement"]].mean().reset_index()
 shown = ["Source", "Surrogate", "Finetune-A", "Pruning", "Extract-L", "Extract-P"]
-shown += [lineage.LABELS[step] for step in lineage.DEFAULT_NEGATIVES]
+shown += [lineage.LABELS[step] for step in lineage.IRRELEVANT]
 order = {group: place for place, group in enumerate(shown)}
 sets = {label: place for place, label in enumerate(PROBE_SETS.values())}
 mean = mean[mean["group"].isin(shown)].sort_values(by=["probes", "group"], key=lambda c: c.map(sets | order))
@@ -226,7 +226,7 @@ glue("probes_agreement", fig)
 plt.close(fig)
 
 # %% tags=["hide-input"]
-kinds = answers[answers["step"].isin(summaries.SAME_CLASSES + lineage.DEFAULT_NEGATIVES)]
+kinds = answers[answers["step"].isin(summaries.SAME_CLASSES + lineage.IRRELEVANT)]
 kinds = kinds.assign(kind=np.where(kinds["step"].isin(summaries.SAME_CLASSES), "stolen", "irrelevant"))
 rows = []
 for label, each in kinds.groupby("probes", sort=False):
@@ -288,11 +288,15 @@ both = ["extract_label", "extract_probability"]
 rows = [{"probes": label} | {lineage.LABELS[a]: str(run.auc_of(a, name)) for a in both} for name, label in PROBE_SETS.items()]
 counts = run.zoo.specs.values()
 glue("n_students", " and ".join(str(sum(spec.step == a for spec in counts)) for a in both), display=False)
-glue("n_negatives", str(sum(spec.step in lineage.DEFAULT_NEGATIVES for spec in counts)), display=False)
+glue("n_negatives", str(sum(spec.step == "irrelevant" for spec in counts)), display=False)
 plots.table(pd.DataFrame(rows))
 
 # %% tags=["hide-input", "remove-output"]
-chosen = run.auc[(run.auc["form"] == "probabilities") & (run.auc["correlation"] == "cosine") & (run.auc["negatives"] == "all")]
+chosen = run.auc[
+    (run.auc["form"] == "probabilities")
+    & (run.auc["correlation"] == "cosine")
+    & (run.auc["negatives"] == lineage.MAIN_NEGATIVES)
+]
 chosen = chosen[chosen["attack"].isin([lineage.LABELS[a] for a in both])]
 fig = plots.auc_intervals(chosen, "probes", "probe set")
 glue("probes_auc", fig)
@@ -310,7 +314,7 @@ glue("auc_w", " and ".join(f"{run.auc_of(a, 'w')}" for a in both), display=False
 # :name: fig-probes-auc
 # :alt: AUC with its interval for Extract-L and Extract-P, a marker for each of the five probe sets.
 #
-# AUC of the two extraction attacks by probe set. Stolen models: {glue:text}`n_students`; irrelevant ones: {glue:text}`n_negatives`.
+# AUC of the two extraction attacks by probe set. Stolen models: {glue:text}`n_students`; irrelevant ones, on attacker data: {glue:text}`n_negatives`.
 # :::
 
 # %% [markdown]

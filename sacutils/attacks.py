@@ -122,7 +122,7 @@ def last_normalisation(model: nn.Module) -> nn.BatchNorm2d:
     return layers[-1]
 
 
-def _channel_activity(model: nn.Module, layer: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+def channel_activity(model: nn.Module, layer: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     """Mean absolute activation of each channel behind a layer and its ReLU, summed over batches; shape (channels,)."""
     parts: list[torch.Tensor] = []
     hook = layer.register_forward_hook(lambda module, inputs, output: parts.append(torch.relu(output).mean((0, 2, 3))))
@@ -168,7 +168,7 @@ def prune(parent: nn.Module, images: Images, recipe: Pruning, fraction: float, s
     """
     model = copy.deepcopy(parent)
     layer = last_normalisation(model)
-    activity = _channel_activity(model, layer, images.pixels)
+    activity = channel_activity(model, layer, images.pixels)
     # below every other: a channel that happens to be dead must not take the place of one silenced before
     activity[(layer.weight == 0) & (layer.bias == 0)] = -1
     silent = activity.argsort(stable=True)[: int(fraction * len(activity))]

@@ -90,7 +90,7 @@ def _imagefolder(path: Path, size: int) -> tuple[Images, list[str]]:
     if not path.is_dir():
         raise UserError(f"ImageFolder path {path} is not a folder; give a folder that holds one folder per class.")
     parts = [part for part in (path / "train", path / "val", path / "test") if part.is_dir()] or [path]
-    folders = [{folder.name for folder in part.iterdir() if folder.is_dir()} for part in parts]
+    folders = [{each.name for each in part.iterdir() if each.is_dir() and each.name[0] != "."} for part in parts]
     if any(names != folders[0] for names in folders):
         odd = sorted(set.union(*folders) - set.intersection(*folders))
         raise UserError(f"ImageFolder {path}: class folder {odd[0]!r} is missing in one of its parts; all parts need the same.")
@@ -146,6 +146,8 @@ def load(data: DataSet) -> tuple[Images, list[str]]:
         case name:
             images, classes = _torchvision(name)
     if data.classes is not None:
+        if data.classes > len(classes):
+            raise UserError(f"data.classes = {data.classes} is not accepted: {data.name} has {len(classes)} classes.")
         images, classes = images.take(images.labels < data.classes), classes[: data.classes]
     if images.pixels.shape[-1] != data.image_size:
         size = (data.image_size, data.image_size)

@@ -229,7 +229,7 @@ def silent_channels(run: Run) -> pd.DataFrame:
         has).
     """
     source = run.zoo.get(run.zoo.source)
-    activity = attacks._channel_activity(source, attacks.last_normalisation(source), run.material.splits["attacker"].pixels)
+    activity = attacks.channel_activity(source, attacks.last_normalisation(source), run.material.splits["attacker"].pixels)
     fraction = torch.full_like(activity, float("nan"), device="cpu")
     for name in reversed(run.names("prune")):
         layer = attacks.last_normalisation(run.zoo.get(name))
@@ -413,7 +413,7 @@ def by_negatives(run: Run, steps: list[str]) -> pd.DataFrame:
     pandas.DataFrame
         Column attack, and one column of texts such as "0.98 [0.91, 1.00]" per choice, whose name ends in the number of models.
     """
-    everyone, source = suspects(run, *lineage.DEFAULT_NEGATIVES), run.zoo.specs[run.zoo.source].architecture
+    everyone, source = suspects(run, *lineage.IRRELEVANT), run.zoo.specs[run.zoo.source].architecture
     near = everyone["architecture"] == source
     choices = {
         "attacker data": everyone["step"] == "irrelevant",

@@ -34,8 +34,24 @@ NEGATIVES = {
     "transfer_last": ["irrelevant_transfer"],
     "transfer_corrupted": ["irrelevant_corrupted"],
 }
-"""Irrelevant groups that an attack is compared with where it is not the default."""
-DEFAULT_NEGATIVES = ["irrelevant", "irrelevant_owner"]
+"""Irrelevant group of an attack that leaves the source's classes or images, so that the usual groups do not fit."""
+
+IRRELEVANT = ["irrelevant", "irrelevant_owner"]
+"""Irrelevant groups with the source's classes."""
+
+MAIN_NEGATIVES = "attacker data"
+"""The comparison that is meant where none is named: the released code's, with models that never saw the owner's data."""
+
+
+def negative_sets(attack: str) -> dict[str, list[str]]:
+    """Irrelevant groups that an attack is compared with, by the name of the comparison; the first is `MAIN_NEGATIVES`.
+
+    Models on owner data are a comparison of their own, and the harder one: they share the source's training images.
+    """
+    if attack in NEGATIVES:
+        return {MAIN_NEGATIVES: NEGATIVES[attack]}
+    return {MAIN_NEGATIVES: ["irrelevant"], "owner data": ["irrelevant_owner"], "all": IRRELEVANT}
+
 
 MAKERS = {
     "source": "make_independent",

@@ -338,7 +338,7 @@ def agreement_by_set(rows: pd.DataFrame) -> Figure:
 def _draw_groups(ax: Axes, part: pd.DataFrame) -> list[str]:
     """Distances of one configuration, a line per group from top to bottom; returns the steps in this order."""
     later = [step for step in lineage.ATTACKS if step in lineage.NEGATIVES]
-    order = [step for step in lineage.ATTACKS if step not in later] + lineage.DEFAULT_NEGATIVES
+    order = [step for step in lineage.ATTACKS if step not in later] + lineage.IRRELEVANT
     for step in later:
         order = [name for name in order if name not in lineage.NEGATIVES[step]] + [step, *lineage.NEGATIVES[step]]
     order = [step for step in order if (part["step"] == step).any()]
@@ -440,7 +440,7 @@ def auc_heatmap(rows: pd.DataFrame) -> Figure:
     Parameters
     ----------
     rows : pandas.DataFrame
-        Rows of ``run.auc`` for one probe set and all irrelevant models.
+        Rows of ``run.auc`` for one probe set and one comparison.
 
     Returns
     -------

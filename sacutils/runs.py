@@ -17,9 +17,6 @@ from .zoo import Material, Zoo, intact, load_material
 PROBE_SETS = {"normal": "SAC-normal", "source": "SAC-source", "w": "SAC-w", "m": "SAC-m", "jc": "SAC-JC"}
 """Probe sets by name, with the name that is shown."""
 
-NEGATIVE_SETS = {"all": None, "attacker data": "irrelevant", "owner data": "irrelevant_owner"}
-"""Groups of irrelevant models that an attack is compared with: all of them, or those trained on one half of the data."""
-
 
 class Run:
     """Everything made from a profile, each part on first use.
@@ -91,15 +88,22 @@ class Run:
         """Table of AUCs (``auc.csv``): one row per probe set, form, correlation, attack and group of irrelevant models."""
         return auc_table(self.distances, self.profile)
 
-    def auc_of(self, attack: str, probe_set: str = "w", form: str = "probabilities", kind: str = "cosine") -> evaluation.Auc:
-        """One cell of the AUC table, against all irrelevant models."""
+    def auc_of(
+        self,
+        attack: str,
+        probe_set: str = "w",
+        form: str = "probabilities",
+        kind: str = "cosine",
+        negatives: str = lineage.MAIN_NEGATIVES,
+    ) -> evaluation.Auc:
+        """One cell of the AUC table."""
         table = self.auc
         chosen = table[
             (table["attack"] == lineage.LABELS[attack])
             & (table["probes"] == PROBE_SETS[probe_set])
             & (table["form"] == form)
             & (table["correlation"] == kind)
-            & (table["negatives"] == "all")
+            & (table["negatives"] == negatives)
         ].iloc[0]
         return evaluation.Auc(chosen["auc"], chosen["low"], chosen["high"])
 
@@ -242,9 +246,8 @@ def auc_table(table: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     for (probe_set, form, kind), part in table.groupby(["probes", "form", "correlation"], sort=False):
         by_step = {step: group["distance"].to_numpy() for step, group in part.groupby("step")}
         for attack in lineage.ATTACKS:
-            steps = lineage.NEGATIVES.get(attack, lineage.DEFAULT_NEGATIVES)
-            for negatives, only in NEGATIVE_SETS.items():
-                chosen = [by_step[step] for step in steps if step in by_step and only in (None, step)]
+            for negatives, steps in lineage.negative_sets(attack).items():
+                chosen = [by_step[step] for step in steps if step in by_step]
                 if not chosen or attack not in by_step:
                     continue
                 stolen, irrelevant = by_step[attack], np.concatenate(chosen)

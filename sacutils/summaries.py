@@ -94,12 +94,12 @@ def compared(part: pd.DataFrame, attack: str, column: str = "distance") -> tuple
     numpy.ndarray, numpy.ndarray
         Stolen, irrelevant.
     """
-    negatives = lineage.NEGATIVES.get(attack, lineage.DEFAULT_NEGATIVES)
+    negatives = lineage.negative_sets(attack)[lineage.MAIN_NEGATIVES]
     return part.loc[part["step"] == attack, column].to_numpy(), part.loc[part["step"].isin(negatives), column].to_numpy()
 
 
 def auc_wide(run: Run, across: str, probe_set: str | None = "w", form: str | None = "probabilities") -> pd.DataFrame:
-    """AUC with interval, one row per attack and one column per value of `across`, against all irrelevant models.
+    """AUC with interval, one row per attack and one column per value of `across`, in the main comparison.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def auc_wide(run: Run, across: str, probe_set: str | None = "w", form: str | Non
     for column, value in (("probes", probe_set and PROBE_SETS[probe_set]), ("form", form)):
         table = table if value is None else table[table[column] == value]
     if across != "negatives":
-        table = table[table["negatives"] == "all"]
+        table = table[table["negatives"] == lineage.MAIN_NEGATIVES]
     texts = [str(evaluation.Auc(row.auc, row.low, row.high)) for row in table.itertuples()]
     if across == "negatives":
         texts = [f"{text} ({row.n_irrelevant})" for text, row in zip(texts, table.itertuples(), strict=True)]

@@ -68,8 +68,11 @@ def tables(profile: ProfileName = "fashion", seed: Seed = None) -> None:
     run = _open(profile, seed)
     run.write_tables()
     headline = {"profile": run.profile.run_name, "n_models": str(len(run.names()))}
-    attacks = {"finetune": "finetune_all"} | {step: step for step in lineage.ATTACKS}
-    headline |= {f"auc_w_{name}": str(run.auc_of(attack)) for name, attack in attacks.items()}
+    for attack in lineage.ATTACKS:
+        for negatives in lineage.negative_sets(attack):
+            for form in ("probabilities", "labels"):
+                key = f"auc_w_{attack}_{form}_{negatives.split()[0]}"
+                headline[key] = str(run.auc_of(attack, form=form, negatives=negatives))
     artefacts.write_json(run.folder / "tables" / "headline.json", headline)
     _finish(run.profile, "tables", started)
 

@@ -372,3 +372,15 @@ def test_packed_images_are_made_once_and_again_when_damaged(tmp_path, run, monke
         path.write_bytes(path.read_bytes()[:-10])
         load_material(run.profile, tmp_path, run.device)
         assert packed.name in capsys.readouterr().out and packed.read_bytes() == content
+
+
+def test_hidden_folders_are_not_classes(tmp_path):
+    for name in ("a", "b", ".cache"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / name / "0.png")
+    images, classes = data.load(DataSet(name="imagefolder", path=str(tmp_path), image_size=16))
+    assert classes == ["a", "b"] and len(images.labels) == 2
+
+
+def test_more_classes_than_there_are(refused):
+    refused(lambda: data.load(DataSet(name="digits", image_size=8, classes=11)), "data.classes", "11", "10")

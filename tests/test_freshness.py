@@ -78,7 +78,7 @@ DESCENDANTS = {step for step in STEPS if not step.startswith("irrelevant")}
         ("lineage.derived_seed", STEPS),
         ("zoo.trains_on", STEPS),
         ("attacks.prune", {"prune"}),
-        ("attacks._channel_activity", {"prune"}),
+        ("attacks.channel_activity", {"prune"}),
         ("attacks.perturb", {"extract_adversarial"}),
         ("attacks.extract_probability", {"extract_probability"}),
         ("attacks.extract_label", {"surrogate", "extract_label", "extract_adversarial"}),

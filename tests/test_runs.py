@@ -124,7 +124,7 @@ def test_models_with_equally_many_equal_labels_tie(run):
 def test_auc_table_compares_each_attack_with_its_own_irrelevant_models(run):
     table, distances = run.auc, run.distances
     counts = {"Transfer-A": 2, "Transfer-L": 2, "Transfer-10C": 2}
-    every = table[table["negatives"] == "all"]
+    every = table[table["negatives"] == lineage.MAIN_NEGATIVES]
     assert len(every) == len(PROBE_SETS) * 3 * 2 * len(lineage.ATTACKS)
     for row in every.sample(15, random_state=0).to_dict("records"):
         same = (
@@ -132,10 +132,10 @@ def test_auc_table_compares_each_attack_with_its_own_irrelevant_models(run):
             & (distances["form"] == row["form"])
             & (distances["correlation"] == row["correlation"])
         )
-        assert row["n_irrelevant"] == counts.get(row["attack"], 4)
+        assert row["n_irrelevant"] == counts.get(row["attack"], 3)
         negatives = {"Transfer-A": ["irrelevant_transfer"], "Transfer-L": ["irrelevant_transfer"]}
         negatives["Transfer-10C"] = ["irrelevant_corrupted"]
-        steps = negatives.get(row["attack"], ["irrelevant", "irrelevant_owner"])
+        steps = negatives.get(row["attack"], ["irrelevant"])
         stolen = distances[same & (distances["group"] == row["attack"])]["distance"].to_numpy()
         irrelevant = distances[same & distances["step"].isin(steps)]["distance"].to_numpy()
         assert (row["n_stolen"], row["n_irrelevant"]) == (len(stolen), len(irrelevant))
@@ -149,14 +149,14 @@ def test_groups_of_negatives_are_parts_of_all(run):
     chosen = run.auc[(run.auc["attack"] == "Extract-L") & (run.auc["probes"] == "SAC-w") & (run.auc["form"] == "labels")]
     counts = chosen[chosen["correlation"] == "cosine"].set_index("negatives")["n_irrelevant"].to_dict()
     assert counts == {"all": 4, "attacker data": 3, "owner data": 1}
-    assert set(run.auc[run.auc["attack"] == "Transfer-A"]["negatives"]) == {"all"}
+    assert set(run.auc[run.auc["attack"] == "Transfer-A"]["negatives"]) == {"attacker data"}
 
 
 def test_cell_of_the_auc_table(run):
     cell = run.auc_of("extract_probability", "jc", "logits", "rbf")
     rows = run.auc.query("attack == 'Extract-P' and probes == 'SAC-JC' and form == 'logits' and correlation == 'rbf'")
-    row = rows[rows["negatives"] == "all"].iloc[0]
-    assert len(rows[rows["negatives"] == "all"]) == 1 and cell == (row["auc"], row["low"], row["high"])
+    row = rows[rows["negatives"] == "attacker data"].iloc[0]
+    assert len(rows[rows["negatives"] == "attacker data"]) == 1 and cell == (row["auc"], row["low"], row["high"])
 
 
 def test_table_of_models(run):
