@@ -120,3 +120,25 @@ def test_digest_sees_what_lies_in_an_imagefolder(tmp_path):
         (tmp_path / "cat" / name).write_text(content)
         digests.append(lineage.data_digest(profile))
     assert len(set(digests)) == 4 and lineage.data_digest(profile) == digests[-1]
+
+
+def test_paper_profile_has_the_group_sizes_and_recipes_of_the_released_zoo():
+    profile = load_profile("paper")
+    steps = [spec.step for spec in lineage.plan(profile).values()]
+    sizes = {step: steps.count(step) for step in lineage.LABELS}
+    assert (sizes["source"], sizes["surrogate"], sizes["prune"]) == (1, 6, 15)
+    assert sizes["extract_label"] == sizes["extract_probability"] == sizes["extract_adversarial"] == 20
+    assert sizes["finetune_all"] == sizes["finetune_last"] == sizes["transfer_all"] == sizes["transfer_corrupted"] == 10
+    assert sizes["irrelevant_transfer"] == sizes["irrelevant_corrupted"] == 10
+    students = {spec.architecture for spec in lineage.plan(profile).values() if spec.step == "extract_label"}
+    assert students == {"vgg13", "resnet18", "densenet121", "mobilenet_v2"}
+    label, probability, hard = (
+        profile.recipes.extract_label,
+        profile.recipes.extract_probability,
+        profile.recipes.extract_adversarial,
+    )
+    assert (label.lr, label.epochs, label.batch, label.momentum, label.weight_decay) == (0.05, 200, 512, 0.9, 5e-4)
+    assert (probability.lr, probability.temperature, probability.soft_weight) == (0.1, 20, 0.9)
+    assert (hard.lr, hard.epochs, hard.pgd_steps, hard.pgd_radius * 256 / 255) == (0.001, 2, 30, 4)
+    tuned = profile.recipes.finetune_all
+    assert (tuned.lr, tuned.epochs, tuned.batch, tuned.schedule) == (5e-4, 30, 512, "constant")
