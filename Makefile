@@ -19,7 +19,8 @@ export PYTHONPATH =
 .PHONY: book test notebook snakemake lint clean help
 
 book: .venv/.installed  ## train what is missing, execute the notebooks, render the book (PROFILE=fashion SEED=)
-	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=$(SEED)
+	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=$(SEED) \
+	  || { echo "Not finished. What is finished is kept: run the same command again to go on."; exit 1; }
 	@cat .venv/.installed
 	@$(BIN)/python -m sacutils.workflow summary $(OPTIONS)
 

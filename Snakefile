@@ -11,7 +11,7 @@ from pathlib import Path
 from sacutils import artefacts, freshness, lineage, profiles
 from sacutils import workflow as steps
 
-SEED = int(config["seed"]) if config.get("seed") not in (None, "") else None
+SEED = None if config.get("seed") in (None, "") else config["seed"]
 try:
     PROFILE = profiles.load_profile(config.get("profile", "fashion"), steps.seed_override(SEED))
     MODELS = lineage.digests(PROFILE)

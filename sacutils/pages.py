@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import time
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import metadata
 from pathlib import Path
@@ -73,7 +74,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         except Exception as error:
             shutil.move(temporary, failed)
             message = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
-            last = message[-1] if message else type(error).__name__
+            last = (message[-1] if message else type(error).__name__).removeprefix("UserError: ")
             raise UserError(f"{notebook.name} failed: {last} (see {failed})") from error
         executed = nbformat.read(temporary, as_version=4)
         _clean(executed)
@@ -121,7 +122,9 @@ def to_html(executed: Path) -> Path:
     """
     from nbconvert import HTMLExporter
 
-    body, _ = HTMLExporter(embed_images=True).from_filename(str(executed))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # glued values have a media type that nbconvert does not show
+        body, _ = HTMLExporter(embed_images=True).from_filename(str(executed))
     write_text(executed.with_suffix(".html"), body)
     return executed.with_suffix(".html")
 

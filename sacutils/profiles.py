@@ -162,6 +162,10 @@ class Profile(Strict):
         return name + (f"-{digest_of(rest)[:8]}" if rest else "")
 
 
+SETTABLE = [name for name in Profile.model_fields if name not in ("name", "overrides")]
+"""Top-level parameters that a file or an override may set; the other two are derived."""
+
+
 def available() -> list[str]:
     """Names of the profiles that exist."""
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
@@ -175,7 +179,7 @@ def _sentence(error: pydantic.ValidationError, origin: str) -> str:
         model: Any = Profile
         for part in first["loc"][:-1]:
             model = model.model_fields[str(part)].annotation
-        known = ", ".join(model.model_fields)
+        known = ", ".join(SETTABLE if model is Profile else model.model_fields)
         return f"{origin}: unknown parameter {field!r}; accepted here are {known}."
     if first["type"] == "missing":
         return f"{origin}: {field} is missing; a profile must give it."
@@ -222,7 +226,7 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
             place[parent] = dict(place[parent])
             place = place[parent]
         if key in ("name", "overrides"):
-            raise UserError(f"Override {key!r}: this is no parameter of a profile; top-level ones are {', '.join(values)}.")
+            raise UserError(f"Override {key!r}: this is no parameter of a profile; top-level ones are {', '.join(SETTABLE)}.")
         place[last] = value
     try:
         return Profile.model_validate(values | {"name": name, "overrides": overrides}, strict=False)

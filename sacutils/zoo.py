@@ -206,7 +206,8 @@ class Zoo:
                 print(f"{error}; " + ("trying the next seed." if attempt == 0 else "giving up."))
         else:
             raise UserError(
-                f"{spec.name} diverged with both of its seeds; another recipes.{spec.step}.lr than {recipe.lr} may help."
+                f"{spec.name} diverged with both of its seeds; "
+                f"more recipes.{spec.step}.epochs than {recipe.epochs} or another lr than {recipe.lr} may help."
             )
         with artefacts.atomic_path(path) as temporary:
             state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}

@@ -153,3 +153,11 @@ def test_a_notebook_with_a_parameter_of_its_own_stays_out_of_the_book() -> None:
     page = Path(re.search(r"Executed notebook: (.*\.html)", result.stdout)[1])
     assert page.parent == ROOT / "runs/smoke/custom" and page.stat().st_size > 10_000
     assert book.read_bytes() == before
+
+
+@pytest.mark.parametrize("seed", ["abc", "-1", "1.5"])
+def test_the_snakefile_refuses_a_seed_that_is_none(seed: str) -> None:
+    result = snakemake(ROOT, "--dry-run", "--config", "profile=smoke", f"seed={seed}")
+    assert result.returncode != 0
+    assert "seed" in result.stderr and seed in result.stderr
+    assert "Traceback" not in result.stderr
