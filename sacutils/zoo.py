@@ -207,7 +207,7 @@ class Zoo:
         else:
             raise UserError(
                 f"{spec.name} diverged with both of its seeds; "
-                f"more recipes.{spec.step}.epochs than {recipe.epochs} or another lr than {recipe.lr} may help."
+                f"another recipes.{spec.step}.lr than {recipe.lr} or more epochs than {recipe.epochs} may help."
             )
         with artefacts.atomic_path(path) as temporary:
             state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
