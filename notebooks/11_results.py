@@ -245,7 +245,8 @@ plots.table(sets.reset_index().rename_axis(columns=None), dict.fromkeys(sets.col
 # ## Against whom? Attacker data and owner data
 #
 # Irrelevant models trained on the *owner's own data* are the harder comparison: ADV-TRA reports that negatives sharing architecture and
-# training data with the victim are the hardest for every method it tests {cite:p}`advtra2024`. The same AUCs against each group; in round brackets
+# training data with the victim are the hardest for every method it tests {cite:p}`advtra2024`. The comparison with attacker data leads on this
+# page because the released code makes it; it was given the lead after a first run had shown both. The same AUCs against each group; in round brackets
 # the number of irrelevant models:
 
 # %%
