@@ -146,7 +146,7 @@ plots.table(layers, {"weights": "{:,}"})
 # \min_\theta \; \frac{1}{N} \sum_{i=1}^{N} -\log \operatorname{softmax}\bigl(f_\theta(\tilde x_i)\bigr)_{y_i} ,
 # $$ (eq-source-loss)
 #
-# where $\tilde x_i$ is the image after a random shift (and, if the recipe says so, a random flip), drawn anew each time, by stochastic
+# where $\tilde x_i$ is the image after the random shift and flip of the recipe, if any, drawn anew each time, by stochastic
 # gradient descent with this recipe:
 
 # %% tags=["hide-input"]

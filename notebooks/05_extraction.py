@@ -217,7 +217,7 @@ plots.table(inspection.group_table(everyone))
 # %% mystnb={"figure": {"name": "fig-extract-architectures", "caption": "Accuracy and fidelity of every student (filled) and every irrelevant model on attacker data (open), by architecture. Bars are 95 % Wilson intervals over test images."}, "image": {"alt": "Two dot plots side by side, accuracy at the left and fidelity at the right, with one band per architecture; dots with error bars for Extract-L, Extract-P and irrelevant models."}}
 plots.by_architecture(everyone)
 
-# %% mystnb={"figure": {"name": "fig-extract-overview", "caption": "The same models, accuracy against fidelity. What separates students from irrelevant models is to be seen from left to right, not from bottom to top."}, "image": {"alt": "Scatter plot of accuracy against fidelity for Extract-L, Extract-P and irrelevant models, with a dashed line at the accuracy of the source."}}
+# %% mystnb={"figure": {"name": "fig-extract-overview", "caption": "The same models, accuracy against fidelity. Further right is closer to the source, whatever the accuracy."}, "image": {"alt": "Scatter plot of accuracy against fidelity for Extract-L, Extract-P and irrelevant models, with a dashed line at the accuracy of the source."}}
 plots.accuracy_and_fidelity(everyone, record["test_accuracy"])
 
 # %% [markdown]
@@ -245,10 +245,10 @@ plots.table(pd.DataFrame(rows))
 #
 # Extraction is the attack at which the published results disagree most, and this page shows where the room for disagreement is. An independent model
 # is right where the source is right, and so agrees with it on every easy image for free. What a student adds, it adds on the few images on which
-# models differ. If the gap in fidelity is clear, a good choice of probes can widen it. If it is not, the student has learnt the *task* rather than the *source*, and no
-# test that looks at answers can be expected to call it stolen.
+# models differ. If the gap in fidelity is clear, a good choice of probes can widen it. If it is not, fidelity on typical images will not find the student;
+# probes on the source's mistakes may still do so ({doc}`10_probes`, {doc}`11_results`), or may not.
 #
-# Judge a published AUC on extraction by the fidelity of its students. Where that is not reported, you cannot know which of the two cases you see.
+# Read a published AUC on extraction beside the fidelity of its students. Where that is not reported, you cannot know what kind of copy was found.
 
 # %% [markdown]
 # ## On your own

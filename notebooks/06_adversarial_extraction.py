@@ -216,7 +216,7 @@ glue("n_all_pairs", str(len(pairs)), display=False)
 # Hardening moves the boundary *near images*, and with it the answers to every probe that was placed near the source's boundary on purpose. Probes that are natural images, merely hard ones,
 # are not aimed at the boundary in this way. Whether that is enough is for {doc}`11_results`.
 #
-# The released attack is mild: a small rate and two epochs leave most of the copy as it was. A bolder thief would gain robustness and pay with fidelity, until there is little left
+# The released recipe looks mild (our inference): a small rate and two epochs should leave most of the copy as it was. A bolder thief would gain robustness and pay with fidelity, until there is little left
 # of the source. So read any fingerprint's result on Extract-Adv together with the two numbers above: a small change in fidelity makes for an easy row, a large one for a
 # suspect that is hardly a copy.
 

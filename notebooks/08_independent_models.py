@@ -141,7 +141,7 @@ plots.agreement_matrix(shares, list(members))
 #
 # ### Where the source is right, and where it is wrong
 #
-# Split fidelity by whether the source's answer is true. On the images that the source has right, everybody who has learnt the task agrees with it. Only on its mistakes does agreement need an explanation.
+# Split fidelity by whether the source's answer is true. On the images that the source has right, nearly everybody who has learnt the task agrees with it. Above all on its mistakes does agreement need an explanation.
 
 # %% mystnb={"figure": {"name": "fig-irrelevant-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model: filled if stolen, open if innocent."}, "image": {"alt": "Scatter plot of agreement on the source's mistakes against agreement where the source is right, for irrelevant models on both data parts and for fine-tuned, pruned and extracted models."}}
 same_classes = [step for step in lineage.ATTACKS if step not in lineage.NEGATIVES]

@@ -217,8 +217,8 @@ plt.close(fig)
 # %% [markdown]
 # ## Result
 #
-# On these {glue:text}`shown` probes the **{glue:text}`nearer_few`** model is the nearer one, on all {glue:text}`total` the
-# **{glue:text}`nearer_all`** model. How much of that is the choice of the probes? Draw $n$ of them at random, many times, and look
+# On these {glue:text}`shown` probes the nearer model is the **{glue:text}`nearer_few`** one, on all {glue:text}`total` the
+# **{glue:text}`nearer_all`** one. How much of that is the choice of the probes? Draw $n$ of them at random, many times, and look
 # at the middle 95 % of the distances.
 
 # %% tags=["hide-input"]
