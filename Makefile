@@ -16,7 +16,7 @@ SNAKEMAKE = $(BIN)/snakemake --snakefile Snakefile --cores $(CORES) --scheduler 
 export OMP_NUM_THREADS = 1
 export PYTHONPATH =
 
-.PHONY: book test notebook snakemake lint clean help
+.PHONY: book test notebook clean help
 
 book: .venv/.installed  ## train what is missing, execute the notebooks, render the book (PROFILE=fashion SEED=)
 	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=$(SEED) \

@@ -53,7 +53,7 @@ def negative_sets(attack: str) -> dict[str, list[str]]:
     return {MAIN_NEGATIVES: ["irrelevant"], "owner data": ["irrelevant_owner"], "all": IRRELEVANT}
 
 
-MAKERS = {
+MAKERS = dict.fromkeys(LABELS, "make_finetuned") | {
     "source": "make_independent",
     "surrogate": "make_label_student",
     "irrelevant": "make_independent",
@@ -65,7 +65,7 @@ MAKERS = {
     "extract_probability": "make_probability_student",
     "extract_adversarial": "make_hardened",
 }
-"""Function of ``sacutils.zoo`` that makes a model of each step; all others are fine-tuned."""
+"""Function of ``sacutils.zoo`` that makes a model of each step; what is not named is fine-tuned."""
 
 
 @dataclass(frozen=True)
@@ -223,9 +223,7 @@ def _digests(profile_json: str) -> dict[str, str]:
             "fraction": spec.fraction,
             "data": images,
             "parent": result[spec.parent] if spec.parent else None,
-            "code": freshness.code_digest(
-                "zoo." + MAKERS.get(spec.step, "make_finetuned"), "zoo.trains_on", "lineage.derived_seed"
-            ),
+            "code": freshness.code_digest("zoo." + MAKERS[spec.step], "zoo.trains_on", "lineage.derived_seed"),
             "versions": versions,
         }
         result[spec.name] = artefacts.digest_of(values)

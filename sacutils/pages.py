@@ -5,6 +5,7 @@ shows what is stored. Nothing here imports torch; the kernel that runs a noteboo
 """
 
 import ast
+import html
 import io
 import logging
 import os
@@ -209,9 +210,10 @@ def _files(folder: Path) -> dict[Path, Path]:
 
 
 def _configured(config: bytes, substitutions: dict[str, str]) -> bytes:
-    """The book's configuration with the computed values, and without launch buttons that would lead nowhere."""
+    """The configuration with computed values, what made them at the foot of each page, and no launch button to nowhere."""
     settings = yaml.safe_load(config)
     settings["sphinx"]["config"]["myst_substitutions"] = substitutions
+    settings["html"]["extra_footer"] += " " + html.escape(substitutions.get("provenance", ""))
     if not settings["repository"]["url"]:
         del settings["repository"], settings["launch_buttons"]
     return yaml.safe_dump(settings, allow_unicode=True).encode()

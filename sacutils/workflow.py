@@ -64,10 +64,13 @@ def train(group: str, profile: ProfileName = "fashion", seed: Seed = None) -> No
 @app.command()
 def tables(profile: ProfileName = "fashion", seed: Seed = None) -> None:
     """Choose the probes, ask every model, and write the tables zoo.csv, distances.csv and auc.csv."""
+    from .runs import provenance_line
+
     started = time.monotonic()
     run = _open(profile, seed)
     run.write_tables()
-    headline = {"profile": run.profile.run_name, "n_models": str(len(run.names()))}
+    made = provenance_line(run).strip("*").replace("`", "")
+    headline = {"profile": run.profile.run_name, "n_models": str(len(run.names())), "provenance": made}
     for attack in lineage.ATTACKS:
         for negatives in lineage.negative_sets(attack):
             for form in ("probabilities", "labels"):
@@ -110,13 +113,13 @@ def notebook(
     path = ROOT / "notebooks" / f"{Path(name).stem}.py"
     if not path.exists():
         raise UserError(f"There is no notebook {name!r}; notebooks/ holds {', '.join(notebook_names())}.")
-    given = parse_parameters(context.args)
-    own = {key: value for key, value in given.items() if key in pages.parameters_of(path)}
+    given, accepted = parse_parameters(context.args), pages.parameters_of(path)
+    own = {key: value for key, value in given.items() if key in accepted}
     overrides = seed_override(seed) | {key: value for key, value in given.items() if key not in own}
     try:
         loaded = load_profile(own.get("profile", profile), overrides)
     except UserError as error:
-        raise UserError(f"{error} The notebook's own parameters are {', '.join(pages.parameters_of(path))}.") from None
+        raise UserError(f"{error} The notebook's own parameters are {', '.join(accepted)}.") from None
     folder = _folder(loaded) / ("notebooks" if book else "custom")
     digest = "" if book or not own else f"-{artefacts.digest_of(own)[:8]}"
     output = folder / f"{path.stem}{digest}.ipynb"

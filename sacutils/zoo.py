@@ -135,7 +135,7 @@ def make_hardened(material: Material, spec: Spec, recipe: Any, seed: int, get: G
 
 def maker_of(step: str) -> Callable[..., Made]:
     """The function above that makes a model of this step."""
-    return globals()[lineage.MAKERS.get(step, "make_finetuned")]
+    return globals()[lineage.MAKERS[step]]
 
 
 class Zoo:

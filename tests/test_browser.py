@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def html() -> Path:
     folder = (ROOT / os.environ.get("SAC_HTML", "_build/smoke/html")).resolve()
     if not (folder / "index.html").is_file():
-        pytest.fail(f"There is no built book in {folder}; build it first (make smoke) or set SAC_HTML.", pytrace=False)
+        pytest.fail(
+            f"There is no built book in {folder}; build it first (make book PROFILE=smoke) or set SAC_HTML.", pytrace=False
+        )
     return folder
 
 
@@ -132,3 +134,9 @@ def test_unknown_address_leads_back(session, address):
     assert "does not exist" in session.find_element(By.TAG_NAME, "h1").text
     session.find_element(By.ID, "start").click()
     WebDriverWait(session, 10).until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "main h1"))
+
+
+def test_every_page_says_what_made_it(html):
+    words = ("Produced by profile", "seed", "device", "torch")
+    texts = {name: (html / name).read_text(encoding="utf-8") for name in browser.toc_pages(html)}
+    none([name for name, text in texts.items() if not all(word in text for word in words)])
