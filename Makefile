@@ -3,12 +3,13 @@
 PYTHON ?= python3
 PROFILE ?= fashion
 SEED ?=
+SET ?=
 NAME ?=
 ARGS ?=
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 
 BIN = .venv/bin
-OPTIONS = --profile $(PROFILE) $(if $(SEED),--seed $(SEED))
+OPTIONS = --profile $(PROFILE) $(if $(SEED),--seed $(SEED)) $(foreach value,$(SET),--set $(value))
 SNAKEMAKE = $(BIN)/snakemake --snakefile Snakefile --cores $(CORES) --scheduler greedy --rerun-triggers params input \
   --rerun-incomplete --nolock --keep-going --quiet rules host reason
 
@@ -18,8 +19,8 @@ export PYTHONPATH =
 
 .PHONY: book test notebook clean help
 
-book: .venv/.installed  ## train what is missing, execute the notebooks, render the book (PROFILE=fashion SEED=)
-	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=$(SEED) \
+book: .venv/.installed  ## train what is missing, execute the notebooks, render the book (PROFILE=fashion SEED= SET="key=value")
+	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=$(SEED) set="$(SET)" \
 	  || { echo "Not finished. What is finished is kept: run the same command again to go on."; exit 1; }
 	@cat .venv/.installed
 	@$(BIN)/python -m sacutils.workflow summary $(OPTIONS)
@@ -27,10 +28,10 @@ book: .venv/.installed  ## train what is missing, execute the notebooks, render 
 test: .venv/.tools  ## lint, all notebooks and the strict book under the smoke profile, all tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(MAKE) --no-print-directory book PROFILE=smoke SEED=
+	@$(MAKE) --no-print-directory book PROFILE=smoke SEED= SET=
 	@$(BIN)/python -m pytest
 
-notebook: .venv/.installed  ## execute one notebook with parameters: NAME=05_extraction ARGS="-p key value" (PROFILE= SEED=)
+notebook: .venv/.installed  ## execute one notebook with parameters: NAME=05_extraction ARGS="-p key value" (PROFILE= SEED= SET=)
 	@$(BIN)/python -m sacutils.workflow notebook "$(NAME)" $(OPTIONS) $(ARGS)
 
 clean:  ## remove everything that was made, except .venv and downloaded data

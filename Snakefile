@@ -5,6 +5,7 @@ versions) as a parameter, and Snakemake repeats a step if its parameter changed.
 complete; inside a step, models that are on disk and intact are never trained again.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,19 +13,23 @@ from sacutils import artefacts, freshness, lineage, profiles
 from sacutils import workflow as steps
 
 SEED = None if config.get("seed") in (None, "") else config["seed"]
+SET = str(config.get("set") or "").split()
 try:
-    PROFILE = profiles.load_profile(config.get("profile", "fashion"), steps.seed_override(SEED))
-    MODELS = lineage.digests(PROFILE)
+    PROFILE = profiles.load_profile(config.get("profile", "fashion"), steps.replacements(SEED, SET))
+    GROUPS = lineage.groups(PROFILE)
+    DIGESTS = {group: lineage.digests(lineage.profile_of(PROFILE, group)) for group in GROUPS}
+    MODELS = {group: [DIGESTS[group][spec.name] for spec in specs] for group, specs in GROUPS.items()}
     DATA = lineage.data_digest(PROFILE)
 except artefacts.UserError as error:
     sys.exit(f"Error: {error}")
 
 RUN = f"runs/{PROFILE.run_name}"
 OPTIONS = f"--profile {PROFILE.name}" + ("" if SEED is None else f" --seed {SEED}")
+OPTIONS += "".join(f" --set {shlex.quote(value)}" for value in SET)
 CALL = f"{sys.executable} -m sacutils.workflow"
-GROUPS = lineage.groups(PROFILE)
 NOTEBOOKS = [name for name in steps.notebook_names() if name != "90_status"]
-TABLES = artefacts.digest_of([MODELS, PROFILE.model_dump(exclude={"device"}), freshness.code_digest("runs.Run", "workflow.tables")])
+METHODS = steps.methods(PROFILE)
+TABLES = artefacts.digest_of([MODELS, PROFILE.model_dump(exclude={"device"}), freshness.code_digest("runs.Run", "workflow.tables", "workflow.baseline")])
 
 
 def content(*paths):
@@ -66,13 +71,29 @@ for group in GROUPS:
             f"{RUN}/steps/data.json",
             [f"{RUN}/steps/train-{other}.json" for other in lineage.ancestors(PROFILE, group)],
         output: f"{RUN}/steps/train-{group}.json"
-        params: digest=artefacts.digest_of([MODELS[spec.name] for spec in GROUPS[group]]), group=group
+        params: digest=artefacts.digest_of(MODELS[group]), group=group
         priority: lineage.cost(PROFILE, group)
         shell: f"{CALL} train {{params.group}} {OPTIONS}"  # the command is made when the job runs
 
 
-rule tables:
+for method in METHODS:
+    rule:
+        name: f"baseline-{method}"
+        input: [f"{RUN}/steps/train-{group}.json" for group in GROUPS]
+        output: f"{RUN}/steps/baseline-{method}.json"
+        params: digest=artefacts.digest_of([TABLES, method]), method=method
+        shell: f"{CALL} baseline {{params.method}} {OPTIONS}"
+
+
+rule ablations:
     input: [f"{RUN}/steps/train-{group}.json" for group in GROUPS]
+    output: f"{RUN}/steps/ablations.json"
+    params: digest=artefacts.digest_of([TABLES, freshness.code_digest("ablations.table")])
+    shell: f"{CALL} ablations {OPTIONS}"
+
+
+rule tables:
+    input: expand("{run}/steps/{step}.json", run=RUN, step=["ablations", *(f"baseline-{method}" for method in METHODS)])
     output: f"{RUN}/steps/tables.json"
     params: digest=TABLES
     shell: f"{CALL} tables {OPTIONS}"

@@ -188,6 +188,9 @@ glue("fidelity_all", f"{mean.loc['finetune_all', 'fidelity']:.1%}", display=Fals
 glue("fidelity_last", f"{mean.loc['finetune_last', 'fidelity']:.1%}", display=False)
 more = "Finetune-L" if mean.loc["finetune_last", "fidelity"] > mean.loc["finetune_all", "fidelity"] else "Finetune-A"
 glue("more_faithful", more, display=False)
+rises = pd.Series([1.0, *pruned["fidelity"]]).diff() > 0
+glue("rises", str(int(rises.sum())), display=False)
+glue("n_rungs", str(len(pruned)), display=False)
 glue("last_share", f"{last.fraction:.0%}", display=False)
 glue("last_accuracy", str(evaluation.proportion_interval(last.accuracy, last.n)), display=False)
 glue("last_fidelity", str(evaluation.proportion_interval(last.fidelity, last.n)), display=False)
@@ -195,7 +198,8 @@ glue("last_fidelity", str(evaluation.proportion_interval(last.fidelity, last.n))
 # %% [markdown]
 # {glue:text}`n_useful` of the {glue:text}`n_all` copies are within five percentage points of the source's accuracy or above it. The mean fidelity is
 # {glue:text}`fidelity_all` for Finetune-A and {glue:text}`fidelity_last` for Finetune-L: **{glue:text}`more_faithful`** stays nearer to the source. The heaviest rung, with
-# {glue:text}`last_share` of the channels silent, has accuracy {glue:text}`last_accuracy` and fidelity {glue:text}`last_fidelity`.
+# {glue:text}`last_share` of the channels silent, has accuracy {glue:text}`last_accuracy` and fidelity {glue:text}`last_fidelity`. On {glue:text}`rises` of {glue:text}`n_rungs` rungs fidelity *rises*
+# from the rung before: where few active channels fall silent, the fine-tuning in between heals more than the pruning hurts, and differences within the bands are chance.
 
 # %% [markdown]
 # ## What it means

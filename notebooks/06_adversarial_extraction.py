@@ -42,6 +42,7 @@ examples = 6
 
 # %%
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
@@ -180,11 +181,11 @@ at_radius = robust[robust["radius"] == recipe.pgd_radius].pivot(index="architect
 gained = at_radius["extract_adversarial"] - at_radius["extract_label"]
 glue("n_gained", str(int((gained > 0).sum())), display=False)
 glue("n_pairs", str(len(gained)), display=False)
-glue("mean_gain", f"{100 * gained.mean():+.1f}", display=False)
+glue("mean_gain", str(evaluation.mean_difference(gained.to_numpy(), np.zeros(len(gained)))), display=False)
 
 # %% [markdown]
 # (Accuracy on the first {glue:text}`n_attacked` test images.) At the radius of the recipe, {glue:text}`n_gained` of {glue:text}`n_pairs` students are more accurate under attack after hardening than before; the mean change is
-# {glue:text}`mean_gain` percentage points. Overlapping intervals in the table are no contradiction to a difference: both models saw the same images, and a paired comparison
+# {glue:text}`mean_gain` percentage points (in brackets a 95 % interval over the students). Overlapping intervals in the table are no contradiction to a difference: both models saw the same images, and a paired comparison
 # is sharper than two separate intervals.
 #
 # **Are they still copies?** Accuracy and {term}`fidelity` on all clean test images; mean over models, lowest and highest in brackets:

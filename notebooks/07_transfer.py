@@ -160,6 +160,9 @@ for step in ("transfer_all", "transfer_last"):
     verdict = "better" if gap.low > 0 else "worse" if gap.high < 0 else "neither clearly better nor clearly worse"
     glue(f"gap_{step}", str(gap), display=False)
     glue(f"pays_{step}", verdict, display=False)
+recipes = run.profile.recipes
+glue("epochs_transfer", str(recipes.transfer_all.epochs), display=False)
+glue("epochs_scratch", str(recipes.irrelevant_transfer.epochs), display=False)
 damaged = by_kind[by_kind["corruption"] != "none"].groupby("group")["accuracy"].mean()
 labels = {"source": "Source"} | {step: lineage.LABELS[step] for step in ("transfer_corrupted", "irrelevant_corrupted")}
 for step, label in labels.items():
@@ -168,7 +171,8 @@ glue("n_corrupted", f"{min(corruption_images, len(run.material.splits['test'].la
 
 # %% [markdown]
 # On the new labels Transfer-A is {glue:text}`pays_transfer_all` than training from scratch ({glue:text}`gap_transfer_all` percentage points, Welch's 95 % interval over models), and Transfer-L is
-# {glue:text}`pays_transfer_last` ({glue:text}`gap_transfer_last`).
+# {glue:text}`pays_transfer_last` ({glue:text}`gap_transfer_last`). Mind the effort: the stolen start was trained for {glue:text}`epochs_transfer` epochs, the models from scratch for
+# {glue:text}`epochs_scratch`.
 #
 # On {glue:text}`n_corrupted` test images with each corruption, the mean accuracy is {glue:text}`damaged_source` for the source as it was, {glue:text}`damaged_transfer_corrupted` for
 # Transfer-10C and {glue:text}`damaged_irrelevant_corrupted` from scratch.

@@ -54,7 +54,8 @@ from IPython.display import Markdown
 from myst_nb import glue
 
 from sacutils import correlation, plots
-from sacutils.runs import PROBE_SETS, open_run, provenance_line
+from sacutils.probes import PROBE_SETS
+from sacutils.runs import open_run, provenance_line
 
 run = open_run(profile, overrides)
 plots.use_style()
@@ -261,24 +262,24 @@ plt.close(fig)
 # ## Cosine and Gaussian kernel
 #
 # The released code holds a second correlation, commented out: the Gaussian (RBF) kernel of the scaled outputs,
-# $K_{ij} = \exp(-\lVert u_i - u_j\rVert^2)$. It is not new information, because for vectors of length one
+# $R_{ij} = \exp(-\lVert u_i - u_j\rVert^2)$. It is not new information, because for vectors of length one
 #
 # $$
 # \lVert u_i - u_j\rVert^2 = 2 - 2\cos(o_i, o_j) = 4\,C_{ij}
-# \quad\Longrightarrow\quad K_{ij} = e^{-4 C_{ij}} .
+# \quad\Longrightarrow\quad R_{ij} = e^{-4 C_{ij}} .
 # $$ (eq-rbf)
 #
-# $K$ is a similarity (one on the diagonal) and a decreasing function of $C$. Each *entry* carries the same information; the *distance* $d$, a mean
-# of differences, does not: the exponential is steep near $C = 0$ and flat near $C = \frac12$, so $K$ weighs the difference between
+# $R$ is a similarity (one on the diagonal) and a decreasing function of $C$. Each *entry* carries the same information; the *distance* $d$, a mean
+# of differences, does not: the exponential is steep near $C = 0$ and flat near $C = \frac12$, so $R$ weighs the difference between
 # "alike" and "very alike" more.
 
 # %%
 pairs = {}
 for key, name in trio.items():
     u = torch.nn.functional.normalize(run.outputs(probe_set, name)[:shown], dim=1)
-    K = torch.exp(-((u[:, None] - u[None]) ** 2).sum(-1))  # K_ij = exp(-||u_i - u_j||^2)
-    assert torch.allclose(K, torch.exp(-4 * few[key]), atol=1e-4)
-    pairs[key] = (few[key], K)
+    R = torch.exp(-((u[:, None] - u[None]) ** 2).sum(-1))  # R_ij = exp(-||u_i - u_j||^2)
+    assert torch.allclose(R, torch.exp(-4 * few[key]), atol=1e-4)
+    pairs[key] = (few[key], R)
 
 # %% tags=["remove-output"]
 fig = plots.cosine_and_rbf(pairs)

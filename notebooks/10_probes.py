@@ -57,8 +57,9 @@ from IPython.display import Markdown
 from myst_nb import glue
 
 from sacutils import evaluation, lineage, plots, probes, summaries, training
+from sacutils.probes import PROBE_SETS
 from sacutils.profiles import ROOT, load_profile
-from sacutils.runs import PROBE_SETS, open_run, provenance_line
+from sacutils.runs import open_run, provenance_line
 
 run = open_run(profile, overrides)
 plots.use_style()
@@ -293,9 +294,7 @@ plots.table(pd.DataFrame(rows))
 
 # %% tags=["hide-input", "remove-output"]
 chosen = run.auc[
-    (run.auc["form"] == "probabilities")
-    & (run.auc["correlation"] == "cosine")
-    & (run.auc["negatives"] == lineage.MAIN_NEGATIVES)
+    (run.auc["form"] == "probabilities") & (run.auc["measure"] == "cosine") & (run.auc["negatives"] == lineage.MAIN_NEGATIVES)
 ]
 chosen = chosen[chosen["attack"].isin([lineage.LABELS[a] for a in both])]
 fig = plots.auc_intervals(chosen, "probes", "probe set")

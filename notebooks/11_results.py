@@ -49,8 +49,9 @@ from myst_nb import glue
 from scipy.stats import spearmanr
 
 from sacutils import correlation, lineage, plots, summaries
+from sacutils.probes import PROBE_SETS
 from sacutils.profiles import ROOT
-from sacutils.runs import PROBE_SETS, open_run, provenance_line
+from sacutils.runs import open_run, provenance_line
 
 run = open_run(profile, overrides)
 plots.use_style()
@@ -183,7 +184,7 @@ fig = plots.auc_heatmap(forms)
 glue("results_forms", fig)
 plt.close(fig)
 
-by_kind = forms.pivot_table(index=["attack", "form"], columns="correlation", values="auc", sort=False)
+by_kind = forms.pivot_table(index=["attack", "form"], columns="measure", values="auc", sort=False)
 shift = (by_kind["cosine"] - by_kind["rbf"]).abs()
 assert shift.xs("labels", level="form").max() < 1e-9  # two-valued matrices: one is a monotone image of the other
 glue("rbf_shift", f"{shift.max():.2f}", display=False)
@@ -201,7 +202,7 @@ glue("rbf_where", " on ".join(reversed(shift.idxmax())), display=False)
 # matrices take two values, and both distances are a constant times the same Hamming distance ({doc}`09_sample_correlation`).
 
 # %% tags=["hide-input"]
-wide = forms[forms["correlation"] == "cosine"].pivot_table(index="attack", columns="form", values="auc", sort=False)
+wide = forms[forms["measure"] == "cosine"].pivot_table(index="attack", columns="form", values="auc", sort=False)
 worse = [attack for attack, row in wide.iterrows() if row["logits"] < row[["probabilities", "labels"]].max() - 0.05]
 below = [attack for attack, row in wide.iterrows() if row["logits"] < 0.5]
 
@@ -227,7 +228,7 @@ glue("logits_below", listed(below), display=False)
 # are accused:
 
 # %% tags=["hide-input"]
-every = auc[(auc["correlation"] == "cosine") & (auc["negatives"] == lineage.MAIN_NEGATIVES)]
+every = auc[(auc["measure"] == "cosine") & (auc["negatives"] == lineage.MAIN_NEGATIVES)]
 sets = every[every["form"] == "probabilities"].pivot_table(index="attack", columns="probes", values="tpr_at_5fpr", sort=False)
 others = every[every["probes"] == PROBE_SETS[probe_set]].pivot_table(
     index="attack", columns="form", values="tpr_at_5fpr", sort=False
@@ -256,7 +257,7 @@ plots.table(summaries.auc_wide(run, "negatives", probe_set))
 groups = auc[
     (auc["probes"] == PROBE_SETS[probe_set])
     & (auc["form"] == "probabilities")
-    & (auc["correlation"] == "cosine")
+    & (auc["measure"] == "cosine")
     & (auc["negatives"] != "all")
     & ~auc["attack"].str.startswith("Transfer")
 ]
@@ -337,7 +338,8 @@ plots.table(rows, {"architecture alone": "{:.2f}"})
 #
 # **Style of training.** Surrogates and extracted students learn the source's answers from shifted copies of the images, by one recipe or nearly so.
 # The irrelevant models learn true labels by the source's own recipe. A part of what separates the two may be how they were trained rather than
-# whom they were trained on, all the more as the surrogates help to choose the probes of SAC-w. This build does not separate the two causes.
+# whom they were trained on, all the more as the surrogates help to choose the probes of SAC-w. {doc}`13_ablations` separates the two causes with irrelevant
+# models that were trained by the students' recipe.
 #
 # **Quality of the student.** A student that learned little from the source is no copy, and no test should call it one. Does $d$ measure anything beyond
 # fidelity?
@@ -386,7 +388,7 @@ plots.table(rows.reset_index().rename_axis(columns=None))
 theirs = cifar.loc[cifar["method"] == "SAC", ["attack", "auc"]].assign(origin="published, CIFAR-10", low=np.nan, high=np.nan)
 ours = auc[
     (auc["probes"] == "SAC-w")
-    & (auc["correlation"] == "cosine")
+    & (auc["measure"] == "cosine")
     & (auc["negatives"] == lineage.MAIN_NEGATIVES)
     & (auc["form"] != "logits")
 ]

@@ -22,7 +22,7 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from sacutils import artefacts, lineage, plots, summaries
+from sacutils import artefacts, flops, lineage, plots, summaries
 from sacutils.profiles import ROOT
 from sacutils.runs import open_run, provenance_line
 
@@ -38,7 +38,7 @@ rows = {
     "device": run.device.type,
     "hardware": made["hardware"],
     "page made": made["utc"],
-    "models": len(run.names()),
+    "models": len(run.records()),
     "folder": run.folder.relative_to(ROOT).as_posix(),
 }
 plots.table(pd.DataFrame({"what": rows.keys(), "value": map(str, rows.values())}))
@@ -52,11 +52,11 @@ plots.table(pd.DataFrame({"package": made["versions"].keys(), "version": made["v
 # %% [markdown]
 # ## Training
 #
-# Seconds of training and measuring, as recorded with each model, one thread per job on a processor. The jobs run side by side, so the clock shows less than
+# Seconds of training and measuring, as recorded with each model (those of the watermarked source and of the ablations included), one thread per job on a processor. The jobs run side by side, so the clock shows less than
 # the total.
 
 # %%
-records = [run.zoo.record(name) for name in run.names()]
+records = run.records()
 groups = summaries.training_seconds(records)
 glue("seconds_total", f"{groups['seconds'].sum():,.0f}", display=False)
 glue("minutes_total", f"{groups['seconds'].sum() / 60:.1f}", display=False)
@@ -89,6 +89,20 @@ plots.table(places.value_counts().rename("models").reset_index())
 # Trained from {glue:text}`first` to {glue:text}`last`. Trainings that diverged and were repeated with the next seed: {glue:text}`retried`.
 
 # %% [markdown]
+# ## What the profiles cost
+#
+# Models, those of EWE and of the ablations included, and operations of training them, counted layer by layer. The hours on two cores are the operations divided by the
+# rate that this very run reached, {glue:text}`rate` GFLOP/s on two single-threaded jobs; large networks reach a higher one. The hours on an H100
+# **assume** {glue:text}`h100` TFLOP/s, a tenth of its peak in bfloat16; they were not measured, and small networks will not reach it.
+
+# %%
+rate = 2 * sum(flops.training_flops(run.profile).values()) / sum(record["seconds"] for record in records)
+glue("rate", f"{rate / 1e9:.0f}", display=False)
+glue("h100", f"{flops.H100_RATE / 1e12:.0f}", display=False)
+table = flops.table(rate)
+plots.table(table, {"petaFLOP": "{:,.3g}", "hours, two cores": "{:,.2g}", "hours, one H100": "{:.2g}"})
+
+# %% [markdown]
 # ## Notebooks
 #
 # Seconds of each page's last execution in this run, start of the kernel included, so far as they are recorded. The time of this page itself is known only
@@ -114,7 +128,7 @@ plots.table(pages, {"seconds": "{:.1f}"})
 # Every value that the run depends on. First all but the recipes:
 
 # %%
-values = run.profile.model_dump(exclude={"recipes", "overrides"})
+values = run.profile.model_dump(exclude={"recipes", "overrides", "variants"})
 plots.table(summaries.flattened(values))
 
 # %% [markdown]
@@ -124,6 +138,16 @@ plots.table(summaries.flattened(values))
 recipes = run.profile.recipes.model_dump()
 rows = [{"step": lineage.LABELS[step]} | {key: str(value) for key, value in recipe.items()} for step, recipe in recipes.items()]
 plots.table(pd.DataFrame(rows).fillna("–"))
+
+# %% [markdown]
+# The variants: the same experiment with these values replaced, of which only the named steps are made.
+
+# %%
+rows = [
+    {"variant": name, "replaced": str(variant.overrides), "steps": ", ".join(lineage.LABELS[step] for step in variant.steps)}
+    for name, variant in run.profile.variants.items()
+]
+plots.table(pd.DataFrame(rows, columns=["variant", "replaced", "steps"]))
 
 # %%
 Markdown(provenance_line(run))

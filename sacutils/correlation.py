@@ -96,3 +96,22 @@ def distance(source: torch.Tensor, suspect: torch.Tensor) -> torch.Tensor:
         Shape (...), in [0, 1]. Small means that the suspect is probably stolen.
     """
     return (suspect - source).abs().mean((-2, -1))
+
+
+def rms_distance(source: torch.Tensor, suspect: torch.Tensor) -> torch.Tensor:
+    r"""Root mean square instead of the mean: :math:`\sqrt{\frac{1}{n^2} \sum_{ij} (C^T_{ij} - C^S_{ij})^2}`, as QuRD has it.
+
+    QuRD (Godinot et al. 2025, code) takes cosine similarities; with the dissimilarities of :func:`cosine_matrix` the value is
+    half of theirs, which changes no order.
+
+    Parameters
+    ----------
+    source, suspect : torch.Tensor
+        Correlation matrices of the same probes, shape (..., n, n).
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (...), in [0, 1].
+    """
+    return (suspect - source).square().mean((-2, -1)).sqrt()

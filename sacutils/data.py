@@ -213,9 +213,15 @@ def prepare(
         ``transfer_train`` and ``transfer_test``, and without index for ``attacker_corrupted``.
     list of str, list of str
         Class names of the data set and of the transfer target.
+
+    Notes
+    -----
+    A grey transfer target of a source that takes colour is shown to it as three equal channels.
     """
     images, classes = load(data)
     target, target_classes = load(transfer.data)
+    if (images.pixels.shape[1], target.pixels.shape[1]) == (3, 1):
+        target = target._replace(pixels=target.pixels.repeat(1, 3, 1, 1))
     if target.pixels.shape[1:] != images.pixels.shape[1:]:
         raise UserError(
             f"transfer.data: images of shape {tuple(target.pixels.shape[1:])} do not fit the source's input "

@@ -66,7 +66,8 @@ def auc(stolen: np.ndarray, irrelevant: np.ndarray, resamples: int, seed: int) -
     r"""AUC of the score :math:`-d` with a 95 % interval: :math:`P(d_{stolen} < d_{irrelevant}) + \frac12 P(\text{tie})`.
 
     The interval is the percentile bootstrap over models, stratified by group. Where no pair or every pair is in order, all
-    resamples agree and the bootstrap says nothing; then it is :func:`score_interval`.
+    resamples agree and the bootstrap says nothing, and from one or two models there is little to resample; then it is
+    :func:`score_interval`.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def auc(stolen: np.ndarray, irrelevant: np.ndarray, resamples: int, seed: int) -
     """
     value = float(roc_auc_score(*_labels_and_scores(stolen, irrelevant)))
     pairs = (stolen[:, None] < irrelevant) + 0.5 * (stolen[:, None] == irrelevant)
-    if pairs.min() == pairs.max():
+    if pairs.min() == pairs.max() or min(pairs.shape) < 3:
         return Auc(value, *score_interval(value, len(stolen), len(irrelevant)))
     generator = np.random.default_rng(seed)
     rows, columns = (generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in pairs.shape)

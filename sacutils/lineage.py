@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from . import artefacts, freshness
-from .profiles import ROOT, DataSet, Profile
+from .profiles import ROOT, DataSet, Profile, load_profile
 
 LABELS = {
     "finetune_all": "Finetune-A",
@@ -23,10 +23,11 @@ LABELS = {
     "irrelevant_corrupted": "Irrelevant (corrupted)",
     "source": "Source",
     "surrogate": "Surrogate",
+    "reference": "Reference",
 }
 """Display name of each step, the same in tables, legends and prose."""
 
-ATTACKS = [step for step in LABELS if not step.startswith(("irrelevant", "so", "su"))]
+ATTACKS = [step for step in LABELS if step not in ("source", "surrogate", "reference") and not step.startswith("irrelevant")]
 """Steps that steal, in the order of the published tables."""
 
 NEGATIVES = {
@@ -56,6 +57,7 @@ def negative_sets(attack: str) -> dict[str, list[str]]:
 MAKERS = dict.fromkeys(LABELS, "make_finetuned") | {
     "source": "make_independent",
     "surrogate": "make_label_student",
+    "reference": "make_independent",
     "irrelevant": "make_independent",
     "irrelevant_owner": "make_independent",
     "irrelevant_transfer": "make_independent",
@@ -139,6 +141,7 @@ def _plan(profile_json: str) -> dict[str, Spec]:
     specs += _independent("irrelevant_owner", zoo.irrelevant_owner)
     specs += _independent("irrelevant_transfer", zoo.irrelevant_transfer)
     specs += _independent("irrelevant_corrupted", zoo.irrelevant_corrupted)
+    specs += _independent("reference", zoo.references)
     return {spec.name: spec for spec in specs}
 
 
@@ -150,6 +153,7 @@ def plan(profile: Profile) -> dict[str, Spec]:
 FAMILIES = {
     "source": "source",
     "surrogate": "surrogates",
+    "reference": "references",
     "prune": "prune",
     "finetune_all": "finetune",
     "finetune_last": "finetune",
@@ -162,24 +166,49 @@ FAMILIES = {
 """Steps that one job trains together; extracted and irrelevant models are grouped by architecture instead."""
 
 
+def variant(profile: Profile, name: str) -> Profile:
+    """One of the profile's variants as a profile of its own, without variants."""
+    return load_profile(profile.name, profile.overrides | profile.variants[name].overrides | {"variants": {}})
+
+
+def variant_specs(profile: Profile, name: str) -> list[Spec]:
+    """The models that a variant needs."""
+    return [spec for spec in plan(variant(profile, name)).values() if spec.step in profile.variants[name].steps]
+
+
 def groups(profile: Profile) -> dict[str, list[Spec]]:
-    """The models in batches that one job trains, so that start-up is paid once."""
+    """The models in batches that one job trains, so that start-up is paid once; a variant is a batch, ``variant-<name>``."""
     result: dict[str, list[Spec]] = {}
     for spec in plan(profile).values():
         family = FAMILIES.get(spec.step, f"{spec.step.split('_')[0]}-{spec.architecture}")
         result.setdefault(family, []).append(spec)
-    return result
+    return result | {f"variant-{name}": variant_specs(profile, name) for name in profile.variants}
+
+
+def profile_of(profile: Profile, group: str) -> Profile:
+    """The profile that a group's models belong to: that of its variant, or `profile` itself."""
+    return variant(profile, group.removeprefix("variant-")) if group.startswith("variant-") else profile
 
 
 def ancestors(profile: Profile, group: str) -> list[str]:
     """Groups that must be finished before `group` can start."""
-    place = {spec.name: name for name, specs in groups(profile).items() for spec in specs}
-    return sorted({place[spec.parent] for spec in groups(profile)[group] if spec.parent} - {group})
+    base = digests(profile)
+    place = {
+        base[spec.name]: name
+        for name, specs in groups(profile).items()
+        if profile_of(profile, name) is profile
+        for spec in specs
+    }
+    own = digests(profile_of(profile, group))
+    parents = [own[spec.parent] for spec in groups(profile)[group] if spec.parent]
+    return sorted({place[parent] for parent in parents if parent in place} - {group})
 
 
 def cost(profile: Profile, group: str) -> int:
-    """Rough cost of a group, in batches of training: the longest job should start first."""
-    return sum(recipe_of(profile, spec.step).epochs for spec in groups(profile)[group])
+    """Rough cost of a group, in passes over the images: the longest job should start first."""
+    own = profile_of(profile, group)
+    recipes = [recipe_of(own, spec.step) for spec in groups(profile)[group]]
+    return round(sum(recipe.epochs * recipe.share for recipe in recipes))
 
 
 def derived_seed(*parts: Any) -> int:
@@ -188,8 +217,14 @@ def derived_seed(*parts: Any) -> int:
 
 
 def recipe_of(profile: Profile, step: str) -> Any:
-    """The recipe of a step; the irrelevant models on owner data share that of the others."""
-    return getattr(profile.recipes, "irrelevant" if step == "irrelevant_owner" else step)
+    """The recipe of a step; independent models on owner data share that of the irrelevant ones."""
+    return getattr(profile.recipes, "irrelevant" if step in ("irrelevant_owner", "reference") else step)
+
+
+def maker_of(profile: Profile, step: str) -> str:
+    """Name of the function of ``sacutils.zoo`` that makes a model of this step; a source with a watermark has its own."""
+    watermarked = step == "source" and profile.recipes.source.watermark is not None
+    return "make_watermarked" if watermarked else MAKERS[step]
 
 
 def data_digest(profile: Profile) -> str:
@@ -223,7 +258,7 @@ def _digests(profile_json: str) -> dict[str, str]:
             "fraction": spec.fraction,
             "data": images,
             "parent": result[spec.parent] if spec.parent else None,
-            "code": freshness.code_digest("zoo." + MAKERS[spec.step], "zoo.trains_on", "lineage.derived_seed"),
+            "code": freshness.code_digest("zoo." + maker_of(profile, spec.step), "zoo.trains_on", "lineage.derived_seed"),
             "versions": versions,
         }
         result[spec.name] = artefacts.digest_of(values)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from .artefacts import UserError
@@ -14,6 +15,27 @@ class Normalise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise a batch of images with values in [0, 1]."""
         return (x - 0.5) * 4
+
+
+class GlobalMaxPool(nn.Module):
+    """Largest value of each channel. `AdaptiveMaxPool2d` does the same, but its gradient is not deterministic on CUDA."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pool features of shape (n, channels, height, width) to (n, channels, 1, 1)."""
+        return F.max_pool2d(x, x.shape[-2:])
+
+
+class AveragePool(nn.Module):
+    """Adaptive average pooling as two matrix products, because the gradient of torch's own is not deterministic on CUDA."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pool features of shape (n, channels, height, width) to (n, channels, size, size)."""
+        rows, columns = (F.adaptive_avg_pool1d(torch.eye(n, device=x.device, dtype=x.dtype), self.size).T for n in x.shape[-2:])
+        return rows @ x @ columns.T
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -35,7 +57,7 @@ class VGG(nn.Module):
         first = _conv(channels, 16, 5, 2) if batch_norm else [nn.Conv2d(channels, 16, 5, 2, 2), nn.ReLU(inplace=True)]
         # like VGG's, the last convolution is the widest: redundant enough to be pruned
         self.features = nn.Sequential(
-            *first, *layer(16, 24), nn.MaxPool2d(2), *layer(24, 32), nn.MaxPool2d(2), *layer(32, 128), nn.AdaptiveMaxPool2d(1)
+            *first, *layer(16, 24), nn.MaxPool2d(2), *layer(24, 32), nn.MaxPool2d(2), *layer(32, 128), GlobalMaxPool()
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),
@@ -137,7 +159,10 @@ def _torchvision(name: str) -> Callable[[int, int], nn.Module]:
             raise UserError(
                 f"{name} takes colour images, the data set has {channels} channel(s); choose one of the *_s networks."
             )
-        return getattr(models, name)(weights=None, num_classes=classes)
+        network = getattr(models, name)(weights=None, num_classes=classes)
+        if name.startswith("vgg"):
+            network.avgpool = AveragePool(7)
+        return network
 
     return make
 

@@ -447,7 +447,7 @@ def auc_heatmap(rows: pd.DataFrame) -> Figure:
     matplotlib.figure.Figure
         A number in each cell, and a diverging colour whose middle is guessing.
     """
-    column = rows["form"] + "\n" + rows["correlation"]
+    column = rows["form"] + "\n" + rows["measure"]
     wide = rows.assign(column=column).pivot(index="attack", columns="column", values="auc")
     wide = wide.loc[rows["attack"].unique(), column.unique()]
     fig, ax = plt.subplots(figsize=(7.4, 0.42 * len(wide) + 1.1))
@@ -923,4 +923,216 @@ def agreement_right_wrong(rows: pd.DataFrame) -> Figure:
         ax.plot(part["right"], part["wrong"], marker, color=colour, markerfacecolor=fill, markersize=7, alpha=0.8, label=group)
     ax.set(xlabel="agreement where the source is right", ylabel="agreement where it is wrong")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return fig
+
+
+def _places(settings: list[str]) -> tuple[dict[str, float], str]:
+    """Where each numeric setting stands on an axis from 0 to 1, and the kind of axis: logarithmic where they span a decade."""
+    values = np.array([float(setting) for setting in settings])
+    logarithmic = values.min() > 0 and values.max() / values.min() >= 10
+    scaled = np.log(values) if logarithmic else values
+    scaled = (scaled - scaled.min()) / (np.ptp(scaled) or 1) if len(values) > 1 else np.full(1, 0.5)
+    return dict(zip(settings, scaled.tolist(), strict=True)), " (logarithmic)" if logarithmic else ""
+
+
+def _setting_ticks(ax: Axes, places: dict[str, float]) -> None:
+    ax.set_xticks(list(places.values()), [f"{float(setting):g}" for setting in places])
+    ax.set_xlim(-0.12, 1.12)
+    ax.grid(False, axis="x")
+
+
+def _auc_lines(ax: Axes, part: pd.DataFrame, places: dict[str, float], names: list[str], upright: bool) -> None:
+    """AUC with its interval at each setting, the lines of a panel side by side."""
+    for k, name in enumerate(names):
+        own = part[part["line"] == name]
+        if own.empty:
+            continue
+        step = 0.03 if upright else 0.7 / len(names)
+        place = np.array([places[setting] for setting in own["setting"]]) + step * (k - (len(names) - 1) / 2)
+        width = np.abs(own["auc"].to_numpy() - own[["low", "high"]].to_numpy().T)
+        style = {"color": DARK[k], "marker": MARKERS[k], "markersize": 4.5, "elinewidth": 1.3, "label": name}
+        if upright:
+            ax.errorbar(place, own["auc"], yerr=width, linestyle=LINES[k], linewidth=1.3, **style)
+        else:
+            ax.errorbar(own["auc"], place, xerr=width, linestyle="", **style)
+    (ax.axhline if upright else ax.axvline)(0.5, color="#888888", linewidth=1)
+    (ax.set_ylim if upright else ax.set_xlim)(-0.04, 1.04)
+
+
+def small_multiples(rows: pd.DataFrame, label: str) -> Figure:
+    """AUC at each setting of an ablation: a panel per attack, a line per series, error bars for the 95 % intervals.
+
+    Numeric settings stand on a horizontal axis, at their distances; settings with a text among them are listed downwards in
+    the order of the rows.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns attack, setting (as text), line (name in the legend), auc, low, high, and optionally row, which spreads the
+        lines over rows of panels.
+    label : str
+        What the settings are.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Panels on one scale of AUC, 0 to 1, with a line at guessing.
+    """
+    rows = rows if "row" in rows else rows.assign(row="")
+    settings, names = list(rows["setting"].unique()), list(rows["line"].unique())
+    attacks, bands = list(rows["attack"].unique()), list(rows["row"].unique())
+    upright = pd.to_numeric(rows["setting"], errors="coerce").notna().all()
+    if upright:
+        places, kind = _places(sorted(settings, key=float))
+        height = 2.2 * len(bands) + 0.7
+    else:
+        places, kind = {setting: float(k) for k, setting in enumerate(settings)}, ""
+        height = len(bands) * (0.17 * len(settings) * max(len(names), 2) + 0.5) + 0.7
+    size = (min(9, 2.15 * len(attacks) + 1.2), height)
+    fig, axes = plt.subplots(len(bands), len(attacks), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for line, band in zip(axes, bands, strict=True):
+        for ax, attack in zip(line, attacks, strict=True):
+            _auc_lines(ax, rows[(rows["attack"] == attack) & (rows["row"] == band)], places, names, upright)
+            if upright:
+                _setting_ticks(ax, places)
+                ax.tick_params(axis="x", labelsize=8)
+            else:
+                ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+                ax.set_yticks(list(places.values()), list(places))
+                ax.set_ylim(len(places) - 0.5, -0.5)
+                ax.grid(False, axis="y")
+                for edge in range(1, len(places)):
+                    ax.axhline(edge - 0.5, color="#dddddd", linewidth=0.8)
+        line[0].set_ylabel(f"AUC, {band}" if band and upright else "AUC" if upright else band or label)
+    for ax, attack in zip(axes[0], attacks, strict=True):
+        ax.set_title(attack, fontsize=10)
+    fig.supxlabel(label + kind if upright else "AUC with 95 % interval", fontsize=11)
+    handles = {name: handle for ax in axes.flat for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+    fig.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, fontsize=9)
+    return fig
+
+
+def effort(rows: pd.DataFrame, students: pd.DataFrame, column: str, label: str, irrelevant: float) -> Figure:
+    """AUC and fidelity of Extract-L students against what the attacker spent.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns setting (as text), line, auc, low, high.
+    students : pandas.DataFrame
+        As made by ``summaries.extraction_effort``.
+    column : str
+        Its column whose values are the settings.
+    label : str
+        What the settings are.
+    irrelevant : float
+        Mean fidelity of the irrelevant models, drawn as a line.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        AUC at the left, fidelity at the right, where a dot is a student.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.4))
+    places, kind = _places(sorted(rows["setting"].unique(), key=float))
+    _auc_lines(left, rows, places, list(rows["line"].unique()), True)
+    means = {}
+    for setting, place in places.items():
+        values = np.sort(students.loc[students[column] == float(setting), "fidelity"].to_numpy())
+        means[place] = values.mean()
+        spread = np.resize([0, 0.015, -0.015], len(values))
+        right.plot(place + spread, values, STOLEN[1], color=STOLEN[0], alpha=0.7, markersize=5)
+    right.plot(list(means), list(means.values()), "-", color=STOLEN[0], linewidth=1.3, label="mean of the students")
+    right.plot([], [], STOLEN[1], color=STOLEN[0], label="a student")
+    right.axhline(irrelevant, color=IRRELEVANT[0], linestyle="--", linewidth=1.3, label="mean of the irrelevant models")
+    for ax in (left, right):
+        _setting_ticks(ax, places)
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.25), fontsize=9, frameon=False)
+    left.set(xlabel=label + kind, ylabel="AUC of Extract-L")
+    right.set(xlabel=label + kind, ylabel="fidelity on test images")
+    return fig
+
+
+def method_panels(rows: pd.DataFrame) -> Figure:
+    """AUC with its interval of every fingerprint, a panel per attack and a line per method.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns method, probes (the name beside the line), form, attack, auc, low, high, see ``summaries.pick``. Where a
+        fingerprint comes in two forms they share a line, labels below and hollow.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Three panels in a row; nothing is drawn where a method cannot judge an attack.
+    """
+    names, attacks, columns = list(rows["probes"].unique()), list(rows["attack"].unique()), 3
+    twice = rows.groupby("probes")["form"].nunique() > 1
+    lines = -(-len(attacks) // columns)
+    size = (8.6, lines * (0.2 * len(names) + 0.35) + 0.9)
+    fig, axes = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    styles = {
+        "baseline": (COLOURS[0], COLOURS[0], "s", 0.0),
+        "SAC, probabilities": (COLOURS[1], COLOURS[1], "o", -0.16),
+        "SAC, labels": (COLOURS[1], "white", "o", 0.16),
+    }
+    kind = np.where(rows["probes"].map(twice), "SAC, " + rows["form"], "baseline")
+    for ax, attack in zip(axes.flat, attacks, strict=False):
+        for label, (colour, face, marker, shift) in styles.items():
+            part = rows[(rows["attack"] == attack) & (kind == label)]
+            place = np.array([names.index(name) for name in part["probes"]]) + shift
+            width = np.abs(part["auc"].to_numpy() - part[["low", "high"]].to_numpy().T)
+            style = {"color": colour, "markerfacecolor": face, "marker": marker, "markersize": 4, "elinewidth": 1.2}
+            ax.errorbar(part["auc"], place, xerr=width, linestyle="", label=label, **style)
+        ax.axvline(0.5, color="#888888", linewidth=1)
+        ax.axhline(int((~twice[names]).sum()) - 0.5, color="#888888", linewidth=1)
+        ax.set_title(attack, fontsize=10)
+        ax.set(xlim=(-0.04, 1.04), ylim=(len(names) - 0.5, -0.5))
+        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        ax.set_yticks(range(len(names)), names, fontsize=8.5)
+        ax.grid(False, axis="y")
+    for ax in axes.flat[len(attacks) :]:
+        ax.axis("off")
+    fig.supxlabel("AUC with 95 % interval", fontsize=11)
+    fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
+    return fig
+
+
+def sources(rows: pd.DataFrame) -> Figure:
+    """AUC of each source, a row of panels per reference, a panel per attack and a line per probe set.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns reference, probes, attack, seed, auc.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A dot is a source; the bar is their mean.
+    """
+    references, attacks, names = (list(rows[column].unique()) for column in ("reference", "attack", "probes"))
+    attacks = [lineage.LABELS[step] for step in lineage.ATTACKS if lineage.LABELS[step] in attacks]
+    columns = 3
+    deep = -(-len(attacks) // columns)
+    shape = (len(references) * deep, columns)
+    fig, axes = plt.subplots(*shape, figsize=(8.4, 1.75 * shape[0] + 0.6), sharex=True, sharey=True, squeeze=False)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for row, reference in enumerate(references):
+        for place, attack in enumerate(attacks):
+            ax = axes[row * deep + place // columns, place % columns]
+            ax.set_visible(True)
+            part = rows[(rows["reference"] == reference) & (rows["attack"] == attack)]
+            for k, name in enumerate(names):
+                values = part.loc[part["probes"] == name, "auc"]
+                ax.plot(values, [k] * len(values), "o", color=COLOURS[row], markersize=6, alpha=0.7)
+                ax.plot([values.mean()] * 2, [k - 0.35, k + 0.35], color="black", linewidth=1.5)
+            ax.axvline(0.5, color="#888888", linewidth=1)
+            ax.set_title(f"{attack} ({reference})", fontsize=9)
+            ax.set_yticks(range(len(names)), names, fontsize=9)
+            ax.set(xlim=(-0.03, 1.03), ylim=(len(names) - 0.5, -0.5), xticks=[0, 0.5, 1])
+            ax.grid(False, axis="y")
+    fig.supxlabel("AUC", fontsize=11)
     return fig

@@ -3,12 +3,19 @@
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
+from . import profiles
 from .artefacts import UserError
 from .data import Images, jpeg
+from .training import logits_of
 
 JPEG_QUALITY = (25, 18, 15, 10, 7)
 """JPEG quality at severity 1 to 5, as in imagecorruptions 1.1.2."""
+
+
+PROBE_SETS = {"normal": "SAC-normal", "source": "SAC-source", "w": "SAC-w", "m": "SAC-m", "jc": "SAC-JC"}
+"""Probe sets by name, with the name that is shown."""
 
 
 class Probes(NamedTuple):
@@ -126,6 +133,35 @@ def compressed(images: Images, count: int, severity: int) -> Probes:
     """SAC-JC: the first `count` images after JPEG compression at severity 1 (quality 25) to 5 (quality 7)."""
     base = normal(images, count)
     return base._replace(pixels=jpeg(base.pixels, JPEG_QUALITY[severity - 1]))
+
+
+def make(name: str, images: Images, models: list[nn.Module], settings: profiles.Probes, seed: int) -> Probes:
+    """A probe set by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PROBE_SETS`.
+    images : Images
+        The probe split.
+    models : list of torch.nn.Module
+        For ``source`` the source alone, for ``w`` the source and its surrogates; not used by the others.
+    settings : profiles.Probes
+        How many, and how mixed or compressed.
+    seed : int
+        Seed of the patch and its donors.
+    """
+    match name:
+        case "normal":
+            return normal(images, settings.count)
+        case "source" | "w":
+            predictions = torch.stack([logits_of(model, images.pixels).argmax(1) for model in models])
+            return wrong(images, predictions, settings.count)
+        case "m":
+            return cutmix(images, settings.count, settings.patch, settings.patch_position, seed)
+        case "jc":
+            return compressed(images, settings.count, settings.jpeg_severity)
+    raise ValueError(f"name is {name!r}; accepted are {', '.join(PROBE_SETS)}")
 
 
 def _check(wanted: int, found: int, what: str) -> None:

@@ -57,7 +57,10 @@ class Transfer(Strict):
 
 
 class Recipe(Strict):
-    """One training: SGD, a schedule, augmentation; values that only some attacks use default to none."""
+    """One training: SGD, a schedule, augmentation; values that only some attacks use default to none.
+
+    `share` is the part of the images that is used, the first of their split; `compile` hands the model to ``torch.compile``.
+    """
 
     lr: Rate
     epochs: Positive
@@ -67,6 +70,35 @@ class Recipe(Strict):
     schedule: Literal["constant", "onecycle", "cosine_per_batch"] = "onecycle"
     pad: Count = 2
     flip: bool = True
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    compile: bool = False
+
+
+class Watermark(Strict):
+    """EWE: after the task, for `epochs`, images of `source_class` with a bright square are taught to be `target_class`.
+
+    `size` is the square's side in pixels, `factor` the weight of the soft nearest-neighbour loss that entangles the images with
+    the target class, `temperature` that loss's own.
+    """
+
+    source_class: Count
+    target_class: Count
+    size: Positive
+    epochs: Positive
+    factor: Annotated[float, Field(ge=0)]
+    temperature: Rate
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> "Watermark":
+        if self.source_class == self.target_class:
+            raise ValueError("source_class and target_class must differ")
+        return self
+
+
+class Source(Recipe):
+    """The source's training; with a watermark it is EWE's."""
+
+    watermark: Watermark | None = None
 
 
 class Distillation(Recipe):
@@ -99,7 +131,7 @@ class Pruning(Recipe):
 class Recipes(Strict):
     """One recipe per step."""
 
-    source: Recipe
+    source: Source
     surrogate: Recipe
     irrelevant: Recipe
     finetune_all: Recipe
@@ -124,6 +156,7 @@ class Zoo(Strict):
     surrogates: dict[str, Positive]
     irrelevant: dict[str, Positive]
     irrelevant_owner: dict[str, Positive]
+    references: dict[str, Positive]
     finetuned: Positive
     transferred: Positive
     irrelevant_transfer: dict[str, Positive]
@@ -133,10 +166,18 @@ class Zoo(Strict):
 class Probes(Strict):
     """How many probes, and how each set is made."""
 
-    count: Annotated[int, Field(ge=2)]
+    count: Annotated[int, Field(ge=4)]
+    second_count: Annotated[int, Field(ge=4)]
     patch: Fraction = 0.2
     patch_position: Literal["corner", "centre", "random"] = "corner"
     jpeg_severity: Annotated[int, Field(ge=1, le=5)] = 1
+
+
+class Variant(Strict):
+    """The same experiment with some values replaced, of which only the models of some steps are needed."""
+
+    overrides: dict[str, Any]
+    steps: Annotated[list[str], Field(min_length=1)]
 
 
 class Profile(Strict):
@@ -152,6 +193,7 @@ class Profile(Strict):
     recipes: Recipes
     probes: Probes
     bootstrap: Annotated[int, Field(ge=100)] = 2000
+    variants: dict[str, Variant] = {}
     overrides: dict[str, Any] = {}
 
     @property

@@ -1,5 +1,6 @@
 """A run: a profile and everything made from it. Each thing is loaded if it is on disk and fresh, and made otherwise."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,10 @@ import pandas as pd
 import safetensors.torch
 import torch
 
-from . import artefacts, correlation, evaluation, freshness, lineage, probes, training
-from .probes import Probes
+from . import ablations, artefacts, comparison, correlation, evaluation, freshness, lineage, probes, training
+from .probes import PROBE_SETS, Probes
 from .profiles import ROOT, Profile, load_profile
 from .zoo import Material, Zoo, intact, load_material
-
-PROBE_SETS = {"normal": "SAC-normal", "source": "SAC-source", "w": "SAC-w", "m": "SAC-m", "jc": "SAC-JC"}
-"""Probe sets by name, with the name that is shown."""
 
 
 class Run:
@@ -45,9 +43,24 @@ class Run:
         """All models, load-or-train."""
         return Zoo(self.profile, self.shared / "zoo", self.material)
 
+    def variant(self, name: str) -> "Run":
+        """The run of one of the profile's variants; it shares the images and every model that is the same."""
+        other = Run(lineage.variant(self.profile, name), self.shared.parent)
+        if lineage.data_digest(other.profile) == lineage.data_digest(self.profile):
+            other.material = self.material
+        return other
+
     def names(self, *steps: str) -> list[str]:
         """Names of the models of some steps, or of all models."""
         return [spec.name for spec in self.zoo.specs.values() if not steps or spec.step in steps]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Records of all models, those of the profile's variants included."""
+        found = [self.zoo.record(name) for name in self.names()]
+        for name in self.profile.variants:
+            other = self.variant(name)
+            found += [other.zoo.record(spec.name) for spec in lineage.variant_specs(self.profile, name)]
+        return found
 
     @cached_property
     def probes(self) -> dict[str, Probes]:
@@ -78,15 +91,61 @@ class Run:
         rows.insert(1, "group", rows["step"].map(lineage.LABELS))
         return rows
 
+    def baseline(self, method: str) -> dict[str, torch.Tensor]:
+        """Distances and costs of one baseline, see :func:`sacutils.comparison.measure`."""
+        name = f"outputs/baseline-{method.lower().replace(' ', '-')}"
+        used = lineage.digests(lineage.variant(self.profile, comparison.WATERMARKED)) if method == "EWE" else None
+        return self._load_or_make(name, ["comparison.measure"], lambda: comparison.measure(self, method), used)
+
+    @cached_property
+    def all_distances(self) -> pd.DataFrame:
+        """Table of distances to the source (``distances.csv``): one row per model and fingerprint, SAC's and the baselines'."""
+
+        def make() -> pd.DataFrame:
+            return pd.concat([comparison.sac_distances(self), comparison.baseline_distances(self)], ignore_index=True)
+
+        return self._table("distances", ["comparison.sac_distances", "comparison.measure", "runs.make_logits"], make)
+
     @cached_property
     def distances(self) -> pd.DataFrame:
-        """Table of correlation distances to the source (``distances.csv``): one row per model and configuration."""
-        return distances(self)
+        """The rows of `all_distances` for SAC's own correlations at the profile's number of probes."""
+        return self._sac(self.all_distances)
+
+    @cached_property
+    def all_auc(self) -> pd.DataFrame:
+        """Table of AUCs (``auc.csv``): one row per fingerprint, attack and group of irrelevant models."""
+        code = ["runs.auc_table", "comparison.sac_distances", "comparison.measure", "runs.make_logits"]
+        return self._table("auc", code, lambda: auc_table(self.all_distances, self.profile))
 
     @cached_property
     def auc(self) -> pd.DataFrame:
-        """Table of AUCs (``auc.csv``): one row per probe set, form, correlation, attack and group of irrelevant models."""
-        return auc_table(self.distances, self.profile)
+        """The rows of `all_auc` for SAC's own correlations at the profile's number of probes."""
+        return self._sac(self.all_auc)
+
+    def _sac(self, table: pd.DataFrame) -> pd.DataFrame:
+        chosen = table["measure"].isin(correlation.CORRELATIONS) & (table["n_probes"] == self.profile.probes.count)
+        return table[chosen].reset_index(drop=True)
+
+    @cached_property
+    def ablations(self) -> pd.DataFrame:
+        """Table of ablations (``ablations.csv``)."""
+        return self._table("ablations", ["ablations.table"], lambda: ablations.table(self))
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """Table of costs (``costs.csv``): one row per fingerprint; the seconds are those of the first measurement."""
+        return self._table("costs", ["comparison.costs", "comparison.measure"], lambda: comparison.costs(self))
+
+    def _table(self, name: str, code: list[str], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """A table that is kept as a CSV file with a record beside it; all cells have twelve digits."""
+        path, record_path = (self.folder / f"tables/{name}.{suffix}" for suffix in ("csv", "json"))
+        variants = [lineage.digests(lineage.variant(self.profile, each)) for each in self.profile.variants]
+        digest = self._digest(code, variants)
+        if not intact(path, record_path, digest):
+            artefacts.write_text(path, make().to_csv(index=False, float_format="%.12g"))
+            artefacts.write_json(record_path, {"digest": digest, "sha256": artefacts.sha256(path)} | artefacts.provenance())
+        # some settings are numbers and some are words
+        return pd.read_csv(path, dtype={"setting": str}, keep_default_na=False, na_values=[""])
 
     def auc_of(
         self,
@@ -102,26 +161,24 @@ class Run:
             (table["attack"] == lineage.LABELS[attack])
             & (table["probes"] == PROBE_SETS[probe_set])
             & (table["form"] == form)
-            & (table["correlation"] == kind)
+            & (table["measure"] == kind)
             & (table["negatives"] == negatives)
         ].iloc[0]
         return evaluation.Auc(chosen["auc"], chosen["low"], chosen["high"])
 
     def write_tables(self) -> None:
-        """Write the three tables as CSV files into ``tables/``."""
-        for name, table in (("zoo", self.models), ("distances", self.distances), ("auc", self.auc)):
-            artefacts.write_text(self.folder / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.6f"))
+        """Make all tables in ``tables/``; ``zoo.csv`` is written, the others are kept when they are made."""
+        artefacts.write_text(self.folder / "tables" / "zoo.csv", self.models.to_csv(index=False, float_format="%.6f"))
+        assert len(self.all_auc) and len(self.costs) and len(self.ablations)
 
-    def _load_or_make(self, name: str, code: list[str], make: Any) -> dict[str, torch.Tensor]:
+    def _digest(self, code: list[str], more: Any = None) -> str:
+        settings = [self.profile.probes.model_dump(), self.profile.seed, self.profile.bootstrap]
+        return artefacts.digest_of([settings, lineage.digests(self.profile), freshness.code_digest(*code), more])
+
+    def _load_or_make(self, name: str, code: list[str], make: Any, more: Any = None) -> dict[str, torch.Tensor]:
         """Tensors from a safetensors file whose record shows that it is fresh, otherwise made and written."""
         path, record_path = (self.folder / f"{name}.{suffix}" for suffix in ("safetensors", "json"))
-        parts = [
-            self.profile.probes.model_dump(),
-            self.profile.seed,
-            lineage.digests(self.profile),
-            freshness.code_digest(*code),
-        ]
-        digest = artefacts.digest_of(parts)
+        digest = self._digest(code, more)
         if intact(path, record_path, digest):
             return safetensors.torch.load_file(path)
         tensors = make()
@@ -167,14 +224,10 @@ def provenance_line(run: Run) -> str:
 def make_probes(run: Run) -> dict[str, torch.Tensor]:
     """The five probe sets as named tensors: pixels, index in the probe split, and image number in the data set."""
     settings, split = run.profile.probes, run.material.splits["probe"]
-    names = [run.zoo.source, *run.names("surrogate")]
-    predictions = torch.stack([training.logits_of(run.zoo.get(name), split.pixels).argmax(1) for name in names])
+    models = [run.zoo.get(name) for name in [run.zoo.source, *run.names("surrogate")]]
     sets = {
-        "normal": probes.normal(split, settings.count),
-        "source": probes.wrong(split, predictions[:1], settings.count),
-        "w": probes.wrong(split, predictions, settings.count),
-        "m": probes.cutmix(split, settings.count, settings.patch, settings.patch_position, run.profile.seed),
-        "jc": probes.compressed(split, settings.count, settings.jpeg_severity),
+        name: probes.make(name, split, models[:1] if name == "source" else models, settings, run.profile.seed)
+        for name in PROBE_SETS
     }
     tensors = {}
     for name, chosen in sets.items():
@@ -194,56 +247,23 @@ def make_logits(run: Run) -> dict[str, torch.Tensor]:
     }
 
 
-def distances(run: Run) -> pd.DataFrame:
-    """Correlation distance of every model to the source, for each probe set, output form and correlation.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns probes, n_probes, form, correlation, model, step, group, architecture, distance.
-    """
-    rows = []
-    specs = [spec for spec in run.zoo.specs.values() if spec.name != run.zoo.source]
-    for probe_set, label in PROBE_SETS.items():
-        for form in correlation.FORMS:
-            for kind in correlation.CORRELATIONS:
-                source = run.matrix(probe_set, run.zoo.source, form, kind)
-                for spec in specs:
-                    # rounded, so that models with equally many equal labels tie whatever the order of summation
-                    value = round(correlation.distance(source, run.matrix(probe_set, spec.name, form, kind)).item(), 12)
-                    rows.append(
-                        {
-                            "probes": label,
-                            "n_probes": len(source),
-                            "form": form,
-                            "correlation": kind,
-                            "model": spec.name,
-                            "step": spec.step,
-                            "group": lineage.LABELS[spec.step],
-                            "architecture": spec.architecture,
-                            "distance": value,
-                        }
-                    )
-    return pd.DataFrame(rows)
-
-
 def auc_table(table: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """AUC of each attack from a table of distances.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        As made by :func:`distances`.
+        As made by :mod:`sacutils.comparison`.
     profile : Profile
         Gives the number of bootstrap resamples and their seed.
 
     Returns
     -------
     pandas.DataFrame
-        Columns probes, form, correlation, attack, negatives, n_stolen, n_irrelevant, auc, low, high, tpr_at_5fpr.
+        Columns probes, n_probes, form, measure, attack, negatives, n_stolen, n_irrelevant, auc, low, high, tpr_at_5fpr.
     """
     rows = []
-    for (probe_set, form, kind), part in table.groupby(["probes", "form", "correlation"], sort=False):
+    for (probe_set, n, form, kind), part in table.groupby(["probes", "n_probes", "form", "measure"], sort=False):
         by_step = {step: group["distance"].to_numpy() for step, group in part.groupby("step")}
         for attack in lineage.ATTACKS:
             for negatives, steps in lineage.negative_sets(attack).items():
@@ -255,8 +275,9 @@ def auc_table(table: pd.DataFrame, profile: Profile) -> pd.DataFrame:
                 rows.append(
                     {
                         "probes": probe_set,
+                        "n_probes": n,
                         "form": form,
-                        "correlation": kind,
+                        "measure": kind,
                         "attack": lineage.LABELS[attack],
                         "negatives": negatives,
                         "n_stolen": len(stolen),

@@ -119,7 +119,8 @@ def train(
         If the loss stops being finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    n, device = len(pixels), pixels.device
+    n, device = max(1, round(recipe.share * len(pixels))), pixels.device
+    compiled = torch.compile(model) if recipe.compile else model
     parameters = list((only or model).parameters())
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -141,7 +142,7 @@ def train(
                 index = index.to(device)
                 x = to_float(augment(pixels[index], recipe.pad, recipe.flip, generator))
                 with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                    loss, correct = objective(model, x, index)
+                    loss, correct = objective(compiled, x, index)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from . import artefacts, attacks, data, lineage, models, training
+from . import artefacts, attacks, data, lineage, models, training, watermark
 from .artefacts import UserError
 from .data import Images
 from .lineage import Spec
@@ -44,7 +44,7 @@ class Material:
 
 def trains_on(step: str) -> str:
     """Name of the split that a step trains on."""
-    if step in ("source", "surrogate", "irrelevant_owner"):
+    if step in ("source", "surrogate", "irrelevant_owner", "reference"):
         return "owner"
     if step.endswith("corrupted"):
         return "attacker_corrupted"
@@ -95,6 +95,12 @@ def make_independent(material: Material, spec: Spec, recipe: Any, seed: int, get
     return attacks.train_independent(spec.architecture, images, material.classes(spec.step), recipe, seed, spec.name)
 
 
+def make_watermarked(material: Material, spec: Spec, recipe: Any, seed: int, get: Get) -> Made:
+    """The source with EWE's watermark."""
+    images = material.splits["owner"]
+    return watermark.train_watermarked(spec.architecture, images, material.classes(spec.step), recipe, seed, spec.name)
+
+
 def make_finetuned(material: Material, spec: Spec, recipe: Any, seed: int, get: Get) -> Made:
     """A model that goes on from its parent's weights; ``_last`` trains the classifier block, ``transfer_`` has new labels."""
     return attacks.finetune(
@@ -131,11 +137,6 @@ def make_hardened(material: Material, spec: Spec, recipe: Any, seed: int, get: G
     """Extract-Adv: the parent is the student, and its own source answers the queries."""
     query, images = attacks.black_box(get(spec.name.split(" > ")[0])), material.splits["attacker"]
     return attacks.extract_adversarial(query, get(str(spec.parent)), images, recipe, seed, spec.name)
-
-
-def maker_of(step: str) -> Callable[..., Made]:
-    """The function above that makes a model of this step."""
-    return globals()[lineage.MAKERS[step]]
 
 
 class Zoo:
@@ -191,11 +192,12 @@ class Zoo:
 
     def _train(self, spec: Spec, path: Path) -> None:
         recipe = lineage.recipe_of(self.profile, spec.step)
+        make = globals()[lineage.maker_of(self.profile, spec.step)]
         started = time.monotonic()
         for attempt in (0, 1):
             seed = lineage.derived_seed(self.profile.seed, spec.name, attempt)
             try:
-                model, history = maker_of(spec.step)(self.material, spec, recipe, seed, self.get)
+                model, history = make(self.material, spec, recipe, seed, self.get)
                 reached = training.accuracy(model, self.material.splits[trains_on(spec.step)])
                 if reached < 1.5 / self.material.classes(spec.step):
                     raise training.Diverged(

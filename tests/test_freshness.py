@@ -56,7 +56,7 @@ def stale_steps(change: Callable[[], None]) -> set[str]:
     return steps
 
 
-DESCENDANTS = {step for step in STEPS if not step.startswith("irrelevant")}
+DESCENDANTS = {step for step in STEPS if not step.startswith("irrelevant") and step != "reference"}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,8 @@ DESCENDANTS = {step for step in STEPS if not step.startswith("irrelevant")}
         ("attacks.perturb", {"extract_adversarial"}),
         ("attacks.extract_probability", {"extract_probability"}),
         ("attacks.extract_label", {"surrogate", "extract_label", "extract_adversarial"}),
+        ("watermark.entangled", set()),
+        ("baselines.label_distance", set()),
         ("attacks.finetune", FINE_TUNED),
         ("models.replace_last", FINE_TUNED),
         ("attacks.train_independent", STEPS),  # the source is one of them, and all else descends from it
@@ -133,7 +135,7 @@ def names_of(*steps: str) -> set[str]:
         ({"recipes.extract_label.epochs": 9}, {"extract_label", "extract_adversarial"}),
         ({"recipes.extract_adversarial.pgd_steps": 9}, {"extract_adversarial"}),
         ({"recipes.surrogate.lr": 0.01}, {"surrogate"}),
-        ({"recipes.irrelevant.lr": 0.01}, {"irrelevant", "irrelevant_owner"}),
+        ({"recipes.irrelevant.lr": 0.01}, {"irrelevant", "irrelevant_owner", "reference"}),
         ({"recipes.transfer_last.flip": True}, {"transfer_last"}),
         ({"recipes.prune.epochs": 9}, {"prune"}),
         ({"recipes.source.epochs": 9}, DESCENDANTS),

@@ -47,7 +47,7 @@ def test_parents_come_first_and_names_read_like_histories(name):
         assert spec.parent is None or spec.parent in seen
         history = spec.name.split(" > ")
         assert history[-1].startswith(spec.step)
-        independent = spec.step == "source" or spec.step.startswith("irrelevant")
+        independent = spec.step in ("source", "reference") or spec.step.startswith("irrelevant")
         assert (len(history) == 1) == independent == (spec.parent is None)
         assert independent or history[0] == next(iter(lineage.plan(profile)))
         seen.add(key)
@@ -65,7 +65,10 @@ def test_slugs_and_digests_are_unique_and_slugs_are_plain(name):
 def test_groups_hold_each_model_once_and_can_be_ordered(name):
     profile = load_profile(name)
     groups = lineage.groups(profile)
-    assert sorted(spec.name for specs in groups.values() for spec in specs) == sorted(lineage.plan(profile))
+    variants = {f"variant-{variant}" for variant in profile.variants}
+    assert variants <= set(groups) and all(groups.values())
+    own = [spec.name for group, specs in groups.items() if group not in variants for spec in specs]
+    assert sorted(own) == sorted(lineage.plan(profile))
     done: set[str] = set()
     while len(done) < len(groups):
         ready = {group for group in groups if group not in done and set(lineage.ancestors(profile, group)) <= done}
@@ -88,13 +91,13 @@ def test_ladder_is_climbed_rung_by_rung():
 
 def test_every_step_has_a_maker_a_recipe_and_a_split(run):
     for step in lineage.LABELS:
-        assert callable(zoo.maker_of(step)) and lineage.recipe_of(run.profile, step).epochs >= 1
+        assert callable(getattr(zoo, lineage.maker_of(run.profile, step))) and lineage.recipe_of(run.profile, step).epochs >= 1
         assert zoo.trains_on(step) in run.material.splits
 
 
 def test_who_trains_on_what():
     owner = {step for step in lineage.LABELS if zoo.trains_on(step) == "owner"}
-    assert owner == {"source", "surrogate", "irrelevant_owner"}
+    assert owner == {"source", "surrogate", "irrelevant_owner", "reference"}
     assert {step for step in lineage.LABELS if zoo.trains_on(step) == "attacker_corrupted"} == {
         "transfer_corrupted",
         "irrelevant_corrupted",
@@ -104,6 +107,31 @@ def test_who_trains_on_what():
         "transfer_last",
         "irrelevant_transfer",
     }
+
+
+def test_variant_retrains_what_it_changes_and_shares_the_rest():
+    profile = load_profile("smoke", {"seed": 3})
+    base = lineage.digests(profile)
+    for name in profile.variants:
+        variant = lineage.variant(profile, name)
+        assert variant.seed == 3 and not variant.variants
+        own, needed = lineage.digests(variant), {spec.name for spec in lineage.variant_specs(profile, name)}
+        changed = {each for each in own if own[each] != base.get(each)}
+        assert needed and needed <= changed
+        assert lineage.data_digest(variant) == lineage.data_digest(profile)
+    marked = lineage.variant(profile, "watermarked")
+    assert (
+        lineage.maker_of(marked, "source") == "make_watermarked" and lineage.maker_of(profile, "source") == "make_independent"
+    )
+    independent = [each for each in base if each.startswith(("irrelevant", "reference"))]
+    assert all(lineage.digests(marked)[each] == base[each] for each in independent)
+
+
+def test_variants_wait_for_the_models_that_they_descend_from():
+    profile = load_profile("smoke")
+    assert lineage.ancestors(profile, "variant-watermarked") == []  # it has a source of its own
+    assert lineage.ancestors(profile, "variant-epochs-3") == ["source"]
+    assert lineage.ancestors(profile, "variant-students-recipe") == []
 
 
 def test_derived_seeds_differ_and_fit_into_31_bits():

@@ -75,3 +75,26 @@ def test_batch_normalisation_is_where_the_name_says():
 def test_unknown_architecture_and_grey_images_are_refused(refused):
     refused(lambda: models.build("vgg16bn", 3, 10, 0), "'vgg16bn'", "vgg16_bn", "resnet_s")
     refused(lambda: models.build("resnet18", 1, 10, 0), "resnet18", "1 channel", "*_s")
+
+
+def test_own_pooling_layers_compute_what_torchs_do():
+    generator = torch.Generator().manual_seed(0)
+    for height, width in ((1, 1), (2, 2), (3, 4), (7, 7)):
+        features = torch.randn(2, 5, height, width, generator=generator, requires_grad=True)
+        pairs = (
+            (models.AveragePool(7)(features), nn.functional.adaptive_avg_pool2d(features, 7)),
+            (models.GlobalMaxPool()(features), nn.functional.adaptive_max_pool2d(features, 1)),
+        )
+        for ours, theirs in pairs:
+            assert torch.allclose(ours, theirs, atol=1e-6)
+            gradients = [torch.autograd.grad(values.square().sum(), features)[0] for values in (ours, theirs)]
+            assert torch.allclose(*gradients, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(models.ARCHITECTURES))
+def test_no_layer_whose_gradient_is_not_deterministic_on_cuda(name):
+    with torch.device("meta"):
+        layers = models.ARCHITECTURES[name](3, 10).modules()
+    adaptive = [layer for layer in layers if type(layer).__name__.startswith("Adaptive")]
+    # to a single value, torch takes the mean instead
+    assert all(isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)) for layer in adaptive)

@@ -51,7 +51,7 @@ def test_unknown_parameter_is_refused(refused, overrides, words):
         ("splits.owner", "many", "integer"),
         ("data.name", "mnist", "'fashion_subset'"),
         ("data.image_size", 7, "8"),
-        ("probes.count", 1, "2"),
+        ("probes.count", 1, "4"),
         ("probes.patch", 1.0, "less than 1"),
         ("probes.patch_position", "left", "'corner'"),
         ("probes.jpeg_severity", 6, "5"),

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from sacutils import attacks, correlation, evaluation, lineage, runs, training
-from sacutils.runs import PROBE_SETS, open_run
+from sacutils.probes import PROBE_SETS
+from sacutils.runs import open_run
 
 from .conftest import listing
 
@@ -94,7 +95,7 @@ def test_distances_against_loops(run):
     others = [name for name in run.names() if name != SOURCE]
     assert len(table) == len(PROBE_SETS) * 3 * 2 * len(others) and set(table["model"]) == set(others)
     assert table["distance"].between(0, 1).all() and not table.isna().any().any()
-    assert not table.duplicated(["probes", "form", "correlation", "model"]).any()
+    assert not table.duplicated(["probes", "form", "measure", "model"]).any()
     for row in table.sample(12, random_state=0).to_dict("records"):
         probe_set = next(key for key, label in PROBE_SETS.items() if label == row["probes"])
         matrices = []
@@ -105,13 +106,13 @@ def test_distances_against_loops(run):
             for i, a in enumerate(shown):
                 for j, b in enumerate(shown):
                     matrix[i, j] = (1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)) / 2
-            matrices.append(np.exp(-4 * matrix) if row["correlation"] == "rbf" else matrix)
+            matrices.append(np.exp(-4 * matrix) if row["measure"] == "rbf" else matrix)
         assert row["distance"] == pytest.approx(np.abs(matrices[0] - matrices[1]).mean(), abs=1e-5)
         assert row["group"] == lineage.LABELS[row["step"]] and row["n_probes"] == run.profile.probes.count
 
 
 def test_models_with_equally_many_equal_labels_tie(run):
-    table = run.distances.query("probes == 'SAC-source' and form == 'labels' and correlation == 'cosine'")
+    table = run.distances.query("probes == 'SAC-source' and form == 'labels' and measure == 'cosine'")
     by_count: dict[int, set[float]] = {}
     for name, value in zip(table["model"], table["distance"], strict=True):
         labels = [run.logits["source"][model].argmax(1).tolist() for model in (SOURCE, name)]
@@ -130,7 +131,7 @@ def test_auc_table_compares_each_attack_with_its_own_irrelevant_models(run):
         same = (
             (distances["probes"] == row["probes"])
             & (distances["form"] == row["form"])
-            & (distances["correlation"] == row["correlation"])
+            & (distances["measure"] == row["measure"])
         )
         assert row["n_irrelevant"] == counts.get(row["attack"], 3)
         negatives = {"Transfer-A": ["irrelevant_transfer"], "Transfer-L": ["irrelevant_transfer"]}
@@ -147,14 +148,14 @@ def test_auc_table_compares_each_attack_with_its_own_irrelevant_models(run):
 
 def test_groups_of_negatives_are_parts_of_all(run):
     chosen = run.auc[(run.auc["attack"] == "Extract-L") & (run.auc["probes"] == "SAC-w") & (run.auc["form"] == "labels")]
-    counts = chosen[chosen["correlation"] == "cosine"].set_index("negatives")["n_irrelevant"].to_dict()
+    counts = chosen[chosen["measure"] == "cosine"].set_index("negatives")["n_irrelevant"].to_dict()
     assert counts == {"all": 4, "attacker data": 3, "owner data": 1}
     assert set(run.auc[run.auc["attack"] == "Transfer-A"]["negatives"]) == {"attacker data"}
 
 
 def test_cell_of_the_auc_table(run):
     cell = run.auc_of("extract_probability", "jc", "logits", "rbf")
-    rows = run.auc.query("attack == 'Extract-P' and probes == 'SAC-JC' and form == 'logits' and correlation == 'rbf'")
+    rows = run.auc.query("attack == 'Extract-P' and probes == 'SAC-JC' and form == 'logits' and measure == 'rbf'")
     row = rows[rows["negatives"] == "attacker data"].iloc[0]
     assert len(rows[rows["negatives"] == "attacker data"]) == 1 and cell == (row["auc"], row["low"], row["high"])
 
@@ -168,9 +169,11 @@ def test_table_of_models(run):
 def test_tables_are_the_same_to_the_last_byte(run):
     run.write_tables()
     folder = run.folder / "tables"
-    first = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert set(first) == {"zoo.csv", "distances.csv", "auc.csv"}
+    first = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    assert set(first) == {"zoo.csv", "distances.csv", "auc.csv", "costs.csv", "ablations.csv"}
+    for name in ("zoo", "distances", "auc"):
+        (folder / f"{name}.csv").unlink()
     reopened(run).write_tables()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == first
     back = pd.read_csv(folder / "distances.csv")
-    assert len(back) == len(run.distances) and np.allclose(back["distance"], run.distances["distance"], atol=1e-6)
+    assert len(back) == len(run.all_distances) and back["distance"].equals(run.all_distances["distance"])

@@ -199,3 +199,34 @@ def test_device_of_a_profile(refused, monkeypatch):
     assert training.pick_device("auto").type == training.pick_device("cpu").type == "cpu"
     assert torch.get_num_threads() == 1 and torch.are_deterministic_algorithms_enabled()
     refused(lambda: training.pick_device("cuda"), "device: cuda", "auto or cpu")
+
+
+def test_compiled_training_gives_the_same_model(monkeypatch, attacker):
+    used = []
+
+    def compile_eagerly(model):
+        used.append(model)
+        return compiled(model, backend="eager")  # needs no C++ compiler
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_eagerly)
+    states = []
+    for switch in (False, True):
+        model = models.build("resnet_s", 1, 10, 0)
+        objective = training.cross_entropy_to(attacker.labels)
+        training.train(model, attacker.pixels[:64], objective, recipe(compile=switch), 0)
+        states.append(state(model))
+    assert len(used) == 1
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], atol=1e-5), name
+
+
+def test_share_takes_the_first_images(attacker):
+    seen: set[int] = set()
+
+    def objective(model, x, index):
+        seen.update(index.tolist())
+        return model(x).square().mean(), torch.zeros(())
+
+    training.train(models.build("resnet_s", 1, 10, 0), attacker.pixels[:80], objective, recipe(share=0.25), 0)
+    assert seen == set(range(20))

@@ -95,7 +95,7 @@ def test_a_changed_analysis_parameter_repeats_one_notebook(copy: Path) -> None:
 def test_a_changed_recipe_retrains_what_it_touches(copy: Path) -> None:
     edit(copy / "profiles/smoke.yaml", "pgd_radius: 4", "pgd_radius: 3")
     assert {job for job in jobs(copy) if job.startswith("train-")} == {
-        job for job in TRAINING if job.startswith("train-extract-")
+        job for job in TRAINING if job.startswith("train-extract-") or job == "train-variant-watermarked"
     }
 
 
@@ -104,7 +104,7 @@ def test_a_second_run_gives_the_same_bytes(tmp_path: Path) -> None:
     again.write_tables()
     first = ROOT / "runs/smoke"
     weights = sorted(path.name for path in again.shared.glob("zoo/*.safetensors"))
-    assert len(weights) == len(again.names())
+    assert len(weights) == len(again.records())
     for name in [f"zoo/{name}" for name in weights] + [f"tables/{name}.csv" for name in ("zoo", "distances", "auc")]:
         assert filecmp.cmp(first / name, tmp_path / "smoke" / name, shallow=False), name
 
@@ -126,6 +126,10 @@ def run_verb(*arguments: str) -> subprocess.CompletedProcess:
         (("notebook", "10_probes", "--profile", "smoke", "-p", "seed"), ["-p key value"]),
         (("notebook", "10_probes", "--profile", "smoke", "--nonsense"), ["--nonsense", "-p key value"]),
         (("data", "--profile", "smoke", "--seed", "-1"), ["seed", "-1"]),
+        (("data", "--profile", "smoke", "--set", "nonsense"), ["nonsense", "key=value"]),
+        (("data", "--profile", "smoke", "--set", "recipes.nonsense.lr=3"), ["recipes.nonsense.lr"]),
+        (("baseline", "nonsense", "--profile", "smoke"), ["nonsense", "ipguard"]),
+        (("reference", "977", "--profile", "smoke"), ["is missing", "SEED="]),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(arguments: tuple[str, ...], words: list[str]) -> None:
