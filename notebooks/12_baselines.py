@@ -271,8 +271,7 @@ plt.close(fig)
 # :alt: A panel for each attack with the AUC and its interval of nine baselines and of five variants of SAC, each of these from probabilities and from labels, and a vertical line at one half.
 #
 # AUC of each fingerprint for each attack. Squares: baselines; filled circles: SAC from probabilities; hollow: from labels. Nothing is
-# drawn where a method cannot judge: labels cannot be matched once the classes are new, and EWE's source was not transferred. The vertical
-# line is guessing.
+# drawn where a method cannot judge: labels cannot be matched once the classes are new. The vertical line is guessing.
 # :::
 
 # %%
@@ -367,8 +366,8 @@ plots.table(
 )
 
 # %% [markdown]
-# The probes of SAC take the median of five repetitions, those of a baseline the one time that they were made, on whatever else the
-# machine was doing then. AKH and SAC-source choose the same images in the same way, so the factor of {glue:text}`noise` between their two
+# Times under a second are the median of five repetitions, longer ones were taken once, with whatever else the machine was
+# doing then. AKH and SAC-source choose the same images in the same way, so the factor of {glue:text}`noise` between their two
 # times is the error of the method. Read orders of magnitude.
 #
 # **IPGuard and CAE against SAC-m.** How many times as long does making the probes take, alone, and with the models that have to be trained

@@ -94,7 +94,7 @@ class Run:
     def baseline(self, method: str) -> dict[str, torch.Tensor]:
         """Distances and costs of one baseline, see :func:`sacutils.comparison.measure`."""
         name = f"outputs/baseline-{method.lower().replace(' ', '-')}"
-        used = lineage.digests(lineage.variant(self.profile, comparison.WATERMARKED)) if method == "EWE" else None
+        used = self._needed(comparison.WATERMARKED) if method == "EWE" else None
         return self._load_or_make(name, ["comparison.measure"], lambda: comparison.measure(self, method), used)
 
     @cached_property
@@ -139,8 +139,7 @@ class Run:
     def _table(self, name: str, code: list[str], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """A table that is kept as a CSV file with a record beside it; all cells have twelve digits."""
         path, record_path = (self.folder / f"tables/{name}.{suffix}" for suffix in ("csv", "json"))
-        variants = [lineage.digests(lineage.variant(self.profile, each)) for each in self.profile.variants]
-        digest = self._digest(code, variants)
+        digest = self._digest(code, [self._needed(variant) for variant in self.profile.variants])
         if not intact(path, record_path, digest):
             artefacts.write_text(path, make().to_csv(index=False, float_format="%.12g"))
             artefacts.write_json(record_path, {"digest": digest, "sha256": artefacts.sha256(path)} | artefacts.provenance())
@@ -170,6 +169,11 @@ class Run:
         """Make all tables in ``tables/``; ``zoo.csv`` is written, the others are kept when they are made."""
         artefacts.write_text(self.folder / "tables" / "zoo.csv", self.models.to_csv(index=False, float_format="%.6f"))
         assert len(self.all_auc) and len(self.costs) and len(self.ablations)
+
+    def _needed(self, variant: str) -> dict[str, str]:
+        """Digests of the models that a variant needs."""
+        digests = lineage.digests(lineage.variant(self.profile, variant))
+        return {spec.name: digests[spec.name] for spec in lineage.variant_specs(self.profile, variant)}
 
     def _digest(self, code: list[str], more: Any = None) -> str:
         settings = [self.profile.probes.model_dump(), self.profile.seed, self.profile.bootstrap]

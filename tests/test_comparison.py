@@ -172,6 +172,17 @@ def test_top_k_keeps_the_likeliest():
     assert torch.equal(ablations.top_k(probabilities, 3), probabilities)
 
 
+def test_another_choice_of_steps_makes_the_tables_stale(run):
+    assert len(run.all_auc)
+    steps = [step for step in run.profile.variants["watermarked"].steps if step != "transfer_corrupted"]
+    fewer = run.profile.variants | {"watermarked": run.profile.variants["watermarked"].model_copy(update={"steps": steps})}
+    other = type(run)(run.profile.model_copy(update={"variants": fewer}), run.shared.parent)
+    judged = select(run.all_distances, probes="EWE")["step"]
+    assert "transfer_corrupted" in set(judged)
+    assert len(other._needed("watermarked")) < len(run._needed("watermarked"))
+    assert other._digest([], other._needed("watermarked")) != run._digest([], run._needed("watermarked"))
+
+
 def test_variant_shares_images_and_models(run):
     marked = run.variant("watermarked")
     assert marked.material is run.material and marked.shared == run.shared and marked.folder != run.folder
