@@ -119,7 +119,7 @@ glue("n_irrelevant", str(usual["n_irrelevant"].iloc[0]), display=False)
 glue("n_probes", str(settings.count), display=False)
 glue("bar", f"{bar:.2f}", display=False)
 glue("margin", f"{margin:.2f}", display=False)
-glue("fewest", str(summaries.FEWEST), display=False)
+glue("fewest", str(evaluation.FEWEST), display=False)
 
 # %% [markdown]
 # ## The answer in short
@@ -442,7 +442,7 @@ names = part["setting"].str.replace(", ", ",\n") + " (" + part["n_irrelevant"].a
 fig = plots.small_multiples(part.assign(line=part["form"], setting=names), "irrelevant models")
 glue("ablations_negatives", fig)
 plt.close(fig)
-small = part.loc[part["n_irrelevant"] < summaries.FEWEST, "setting"].unique()
+small = part.loc[part["n_irrelevant"] < evaluation.FEWEST, "setting"].unique()
 glue("small", listed(f"“{name}”" for name in small), display=False)
 
 # %% [markdown]
@@ -472,7 +472,7 @@ if len(matched):
     )
     change = matched["auc_matched"] - matched["auc"]
     apart = (matched["high"] < matched["low_matched"]) | (matched["high_matched"] < matched["low"])
-    apart &= matched[["n_stolen", "n_irrelevant", "n_irrelevant_matched"]].min(axis=1) >= summaries.FEWEST
+    apart &= matched[["n_stolen", "n_irrelevant", "n_irrelevant_matched"]].min(axis=1) >= evaluation.FEWEST
     falls, rises = int((change < -margin).sum()), int((change > margin).sum())
     moved = [f"{verb} in {n}" for verb, n in (("falls", falls), ("rises", rises)) if n]
     style = f"{' and '.join(moved)} of {len(change)} cells by more than {margin:.2f}" if moved else "does not change"

@@ -136,9 +136,7 @@ def _mixed(run: "Run", ratio: float, position: str, donors: torch.Tensor | None)
         return probes.cutmix(split, count, ratio, position, run.profile.seed).pixels
     generator = torch.Generator().manual_seed(run.profile.seed)
     top, left, side = probes.patch_box(split.pixels.shape[-1], ratio, position, generator)
-    pixels, window = split.pixels[:count].clone(), (..., slice(top, top + side), slice(left, left + side))
-    pixels[window] = donors.to(pixels.device)[window]
-    return pixels
+    return probes.paste(split.pixels[:count], donors.to(split.pixels.device), top, left, side)
 
 
 def patch(run: "Run") -> Iterator[dict[str, Any]]:
@@ -153,14 +151,18 @@ def patch(run: "Run") -> Iterator[dict[str, Any]]:
         "noise": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
         "another data set": foreign[torch.randint(len(foreign), (count,), generator=generator).to(foreign.device)],
     }
+    sized = {
+        (position, ratio): _answers(run, _mixed(run, ratio, position, None))
+        for position in ("corner", "centre", "random")
+        for ratio in PATCHES
+    }
+    filled = {name: _answers(run, _mixed(run, 0.5, "centre", donor)) for name, donor in donors.items()}
     for form in ("probabilities", "labels"):
-        for position in ("corner", "centre", "random"):
-            for ratio in PATCHES:
-                outputs = _formed(_answers(run, _mixed(run, ratio, position, None)), form)
-                yield from _rows(run, "patch size", f"{position}, {form}", ratio, _distances(run, outputs))
-        for name, donor in donors.items():
-            outputs = _formed(_answers(run, _mixed(run, 0.5, "centre", donor)), form)
-            yield from _rows(run, "mixing source", f"centre, half width, {form}", name, _distances(run, outputs))
+        for (position, ratio), outputs in sized.items():
+            yield from _rows(run, "patch size", f"{position}, {form}", ratio, _distances(run, _formed(outputs, form)))
+        for name, outputs in filled.items():
+            distance = _distances(run, _formed(outputs, form))
+            yield from _rows(run, "mixing source", f"centre, half width, {form}", name, distance)
 
 
 def compression(run: "Run") -> Iterator[dict[str, Any]]:

@@ -31,6 +31,11 @@ def setting(run: "Run", source: torch.nn.Module) -> Setting:
     return Setting(source, surrogates, references, splits["probe"], splits["owner"], run.profile.seed)
 
 
+def methods(run: "Run") -> list[str]:
+    """The baselines that a run can measure: EWE needs the variant with the watermark."""
+    return [method for method in BASELINES if method != "EWE" or WATERMARKED in run.profile.variants]
+
+
 def suspects(run: "Run", method: str) -> list[tuple["Run", Spec, str]]:
     """The models that a baseline judges: the run they belong to, what they are, and the name that tables show.
 
@@ -181,10 +186,8 @@ def sac_distances(run: "Run") -> pd.DataFrame:
 def baseline_distances(run: "Run") -> pd.DataFrame:
     """Distance of every suspect under each baseline; columns as in :func:`sac_distances`, `probes` is the baseline's name."""
     rows = []
-    for method, baseline in BASELINES.items():
-        if method == "EWE" and WATERMARKED not in run.profile.variants:
-            continue
-        measured = run.baseline(method)
+    for method in methods(run):
+        baseline, measured = BASELINES[method], run.baseline(method)
         for n in budgets(run):
             for (_, spec, name), value in zip(suspects(run, method), measured[f"distances.{n}"].tolist(), strict=True):
                 rows.append(_row(method, n, baseline.form, baseline.measure, spec, name, value))
@@ -203,9 +206,7 @@ def costs(run: "Run") -> pd.DataFrame:
     """
     rows = []
     split, source = run.material.splits["probe"], run.zoo.get(run.zoo.source)
-    trained = {
-        step: [run.zoo.record(name)["seconds"] for name in run.names(step)] for step in ("surrogate", "reference", "source")
-    }
+    trained = {step: [run.zoo.record(name)["seconds"] for name in run.names(step)] for step in ("surrogate", "reference")}
     for probe_set, label in PROBE_SETS.items():
         models = [source, *(run.zoo.get(name) for name in run.names("surrogate"))][: {"source": 1, "w": None}.get(probe_set, 0)]
         theirs = run.matrix(probe_set, run.zoo.source)
@@ -230,10 +231,8 @@ def costs(run: "Run") -> pd.DataFrame:
                 "form": "labels",
             }
         )
-    for method, baseline in BASELINES.items():
-        if method == "EWE" and WATERMARKED not in run.profile.variants:
-            continue
-        measured = run.baseline(method)
+    for method in methods(run):
+        baseline, measured = BASELINES[method], run.baseline(method)
         surrogates = trained["surrogate"] if baseline.uses_surrogates else []
         references = trained["reference"] if baseline.uses_references else []
         own = []

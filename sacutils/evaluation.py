@@ -8,6 +8,9 @@ from scipy.stats import binomtest, norm
 from scipy.stats import t as student_t
 from sklearn.metrics import roc_auc_score, roc_curve
 
+FEWEST = 3
+"""Models that a group needs before the bootstrap can say anything about its spread."""
+
 
 class Auc(NamedTuple):
     """An area under the ROC curve with its 95 % interval."""
@@ -62,6 +65,44 @@ def score_interval(value: float, stolen: int, irrelevant: int, level: float = 0.
     return float(low), float(high)
 
 
+def ordered_pairs(stolen: np.ndarray, irrelevant: np.ndarray) -> np.ndarray:
+    """For each stolen and each irrelevant model 1 if the stolen one is nearer, 0.5 if they tie, else 0; the mean is the AUC.
+
+    Parameters
+    ----------
+    stolen, irrelevant : numpy.ndarray
+        Distances, shape (..., m) and (..., n).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., m, n).
+    """
+    stolen, irrelevant = stolen[..., :, None], irrelevant[..., None, :]
+    return (stolen < irrelevant) + 0.5 * (stolen == irrelevant)
+
+
+def resampled(pairs: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """Means of a table of pairs whose rows and columns, the two groups of models, are drawn anew with replacement.
+
+    Parameters
+    ----------
+    pairs : numpy.ndarray
+        Shape (m, n), see :func:`ordered_pairs`, or a difference of two such tables.
+    resamples : int
+        Number of draws.
+    generator : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (resamples,).
+    """
+    rows, columns = (generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in pairs.shape)
+    return np.einsum("bi,ij,bj->b", rows, pairs, columns, optimize=True)
+
+
 def auc(stolen: np.ndarray, irrelevant: np.ndarray, resamples: int, seed: int) -> Auc:
     r"""AUC of the score :math:`-d` with a 95 % interval: :math:`P(d_{stolen} < d_{irrelevant}) + \frac12 P(\text{tie})`.
 
@@ -84,12 +125,10 @@ def auc(stolen: np.ndarray, irrelevant: np.ndarray, resamples: int, seed: int) -
         Value, low, high, each 0 to 1.
     """
     value = float(roc_auc_score(*_labels_and_scores(stolen, irrelevant)))
-    pairs = (stolen[:, None] < irrelevant) + 0.5 * (stolen[:, None] == irrelevant)
-    if pairs.min() == pairs.max() or min(pairs.shape) < 3:
+    pairs = ordered_pairs(stolen, irrelevant)
+    if pairs.min() == pairs.max() or min(pairs.shape) < FEWEST:
         return Auc(value, *score_interval(value, len(stolen), len(irrelevant)))
-    generator = np.random.default_rng(seed)
-    rows, columns = (generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in pairs.shape)
-    low, high = np.quantile(np.einsum("bi,ij,bj->b", rows, pairs, columns, optimize=True), (0.025, 0.975))
+    low, high = np.quantile(resampled(pairs, resamples, np.random.default_rng(seed)), (0.025, 0.975))
     return Auc(value, float(low), float(high))
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from . import lineage, models, profiles
+from . import lineage, models, profiles, zoo
 from .profiles import Profile
 
 GREY = ("fashion_subset", "fashion_mnist", "digits")
@@ -50,15 +50,12 @@ def training_flops(profile: Profile) -> dict[str, float]:
     channels, size = (1 if profile.data.name in GREY else 3), profile.data.image_size
     for group, specs in lineage.groups(profile).items():
         place = lineage.profile_of(profile, group)
+        owner, attacker = place.splits.owner, place.splits.attacker
+        sizes = {"owner": owner, "attacker": attacker, "attacker_corrupted": attacker, "transfer_train": place.transfer.train}
         total = 0.0
         for spec in specs:
             recipe = lineage.recipe_of(place, spec.step)
-            images = place.transfer.train if "transfer" in spec.step and spec.step != "transfer_corrupted" else None
-            images = images or (
-                place.splits.owner
-                if spec.step in ("source", "surrogate", "irrelevant_owner", "reference")
-                else place.splits.attacker
-            )
+            images = sizes[zoo.trains_on(spec.step)]
             one = forward_flops(spec.architecture, channels, size, 10)
             passes = 3.0 * one
             if spec.step == "extract_adversarial":

@@ -123,10 +123,15 @@ def cutmix(images: Images, count: int, ratio: float, position: str, seed: int) -
     generator = torch.Generator().manual_seed(seed)
     top, left, side = patch_box(base.pixels.shape[-1], ratio, position, generator)
     donor = base.pixels[torch.randperm(count, generator=generator).to(base.pixels.device)]
-    pixels = base.pixels.clone()
+    return base._replace(pixels=paste(base.pixels, donor, top, left, side))
+
+
+def paste(pixels: torch.Tensor, donor: torch.Tensor, top: int, left: int, side: int) -> torch.Tensor:
+    """A copy of some images with one square of others, of the same shape, in its place."""
+    result = pixels.clone()
     window = (..., slice(top, top + side), slice(left, left + side))
-    pixels[window] = donor[window]
-    return base._replace(pixels=pixels)
+    result[window] = donor[window]
+    return result
 
 
 def compressed(images: Images, count: int, severity: int) -> Probes:

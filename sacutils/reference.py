@@ -128,12 +128,6 @@ def select(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
     return table
 
 
-def _resampled(pairs: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """AUC of bootstrap samples of the rows (stolen models) and columns (irrelevant models) of a table of ordered pairs."""
-    rows, columns = (generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in pairs.shape)
-    return np.einsum("bi,ij,bj->b", rows, pairs, columns, optimize=True)
-
-
 def over_sources(distances: pd.DataFrame, attack: str, negatives: str, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
     r"""AUC of one attack over several sources: the mean, its interval, and the smallest and the largest.
 
@@ -164,7 +158,7 @@ def over_sources(distances: pd.DataFrame, attack: str, negatives: str, resamples
         stolen = part.loc[part["step"] == attack, "distance"].to_numpy()
         irrelevant = part.loc[part["step"].isin(steps), "distance"].to_numpy()
         if len(stolen) and len(irrelevant):
-            pairs.append((stolen[:, None] < irrelevant) + 0.5 * (stolen[:, None] == irrelevant))
+            pairs.append(evaluation.ordered_pairs(stolen, irrelevant))
     values = [each.mean() for each in pairs]
     m, n = min(each.shape for each in pairs)
     mean = float(np.mean(values))
@@ -173,7 +167,7 @@ def over_sources(distances: pd.DataFrame, attack: str, negatives: str, resamples
     else:
         generator = np.random.default_rng(seed)
         # one draw of models for each source in each of the places that a drawn source can take
-        drawn = np.stack([[_resampled(each, resamples, generator) for each in pairs] for _ in pairs])
+        drawn = np.stack([[evaluation.resampled(each, resamples, generator) for each in pairs] for _ in pairs])
         chosen = generator.integers(len(pairs), size=(len(pairs), 1, resamples))
         low, high = np.quantile(np.take_along_axis(drawn, chosen, 1).mean((0, 1)), (0.025, 0.975))
     return {

@@ -32,6 +32,7 @@ class Run:
         self.shared = folder / profile.name
         self.folder = folder / profile.run_name
         self.device = training.pick_device(profile.device)
+        self._variants: dict[str, Run] = {}
 
     @cached_property
     def material(self) -> Material:
@@ -45,10 +46,11 @@ class Run:
 
     def variant(self, name: str) -> "Run":
         """The run of one of the profile's variants; it shares the images and every model that is the same."""
-        other = Run(lineage.variant(self.profile, name), self.shared.parent)
-        if lineage.data_digest(other.profile) == lineage.data_digest(self.profile):
-            other.material = self.material
-        return other
+        if name not in self._variants:
+            other = self._variants[name] = Run(lineage.variant(self.profile, name), self.shared.parent)
+            if lineage.data_digest(other.profile) == lineage.data_digest(self.profile):
+                other.material = self.material
+        return self._variants[name]
 
     def names(self, *steps: str) -> list[str]:
         """Names of the models of some steps, or of all models."""

@@ -229,14 +229,10 @@ def flattened(values: dict[str, Any], prefix: str = "") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["parameter", "value"])
 
 
-FEWEST = 3
-"""Models that a group needs before the bootstrap can say anything about its spread."""
-
-
 def movements(table: pd.DataFrame) -> pd.DataFrame:
     """How far the AUC moves from setting to setting.
 
-    Two settings are *apart* if their 95 % intervals are disjoint. Pairs with a group of fewer than `FEWEST` models on either
+    Two settings are *apart* if their 95 % intervals are disjoint. Pairs with a group of fewer than three models on either
     side are not judged, because a bootstrap over one or two models gives an interval that is far too narrow.
 
     Parameters
@@ -254,7 +250,7 @@ def movements(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (ablation, series, attack), part in table.groupby(["ablation", "series", "attack"], sort=False):
         least, most = part.loc[part["auc"].idxmin()], part.loc[part["auc"].idxmax()]
-        large = part[part[["n_stolen", "n_irrelevant"]].min(axis=1) >= FEWEST].sort_values("auc", kind="stable")
+        large = part[part[["n_stolen", "n_irrelevant"]].min(axis=1) >= evaluation.FEWEST].sort_values("auc", kind="stable")
         pairs = list(combinations(large.itertuples(), 2))
         apart = [(below, above) for below, above in pairs if below.high < above.low]
         widest = max(apart, key=lambda pair: pair[1].auc - pair[0].auc, default=None)
@@ -366,16 +362,14 @@ def paired_difference(stolen: np.ndarray, irrelevant: np.ndarray, resamples: int
     Returns
     -------
     tuple of float
-        First minus second, lower and upper bound; the bounds are NaN if a group has fewer than `FEWEST` models, or if every
+        First minus second, lower and upper bound; the bounds are NaN if a group has fewer than three models, or if every
         pair of models counts alike for both fingerprints, since then no resample can differ.
     """
-    wins = (stolen[:, :, None] < irrelevant[:, None]) + 0.5 * (stolen[:, :, None] == irrelevant[:, None])
-    gain = wins[0] - wins[1]
-    if gain.min() == gain.max() or min(gain.shape) < FEWEST:
+    first, second = evaluation.ordered_pairs(stolen, irrelevant)
+    gain = first - second
+    if gain.min() == gain.max() or min(gain.shape) < evaluation.FEWEST:
         return float(gain.mean()), np.nan, np.nan
-    generator = np.random.default_rng(seed)
-    rows, columns = (generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in gain.shape)
-    low, high = np.quantile(np.einsum("bi,ij,bj->b", rows, gain, columns, optimize=True), (0.025, 0.975))
+    low, high = np.quantile(evaluation.resampled(gain, resamples, np.random.default_rng(seed)), (0.025, 0.975))
     return float(gain.mean()), float(low), float(high)
 
 
