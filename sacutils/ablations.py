@@ -95,12 +95,6 @@ def number_of_probes(run: "Run") -> Iterator[dict[str, Any]]:
                     yield from _rows(run, "number of probes", f"{PROBE_SETS[name]}, {form}", count, distance)
 
 
-def top_k(probabilities: torch.Tensor, k: int) -> torch.Tensor:
-    """Probabilities of a service that names only the `k` likeliest classes: all others are 0."""
-    values, places = probabilities.topk(k, -1)
-    return torch.zeros_like(probabilities).scatter(-1, places, values)
-
-
 def output_form(run: "Run") -> Iterator[dict[str, Any]]:
     """Logits, probabilities, what is left of them after rounding or top-k, and labels."""
     forms: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -109,8 +103,8 @@ def output_form(run: "Run") -> Iterator[dict[str, Any]]:
         "probabilities": lambda z: z.softmax(-1),
         "2 decimals": lambda z: z.softmax(-1).round(decimals=2),
         "1 decimal": lambda z: z.softmax(-1).round(decimals=1),
-        "top 3": lambda z: top_k(z.softmax(-1), min(3, z.shape[-1])),
-        "top 1 with probability": lambda z: top_k(z.softmax(-1), 1),
+        "top 3": lambda z: correlation.top_k(z.softmax(-1), min(3, z.shape[-1])),
+        "top 1 with probability": lambda z: correlation.top_k(z.softmax(-1), 1),
         "labels": lambda z: correlation.to_form(z, "labels"),
     }
     for probe_set in ("w", "m"):

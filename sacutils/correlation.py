@@ -40,6 +40,12 @@ def to_form(logits: torch.Tensor, form: str) -> torch.Tensor:
     raise ValueError(f"form is {form!r}; accepted are {', '.join(FORMS)}")
 
 
+def top_k(probabilities: torch.Tensor, k: int) -> torch.Tensor:
+    """Probabilities of a service that names only the `k` likeliest classes: all others are 0."""
+    values, places = probabilities.topk(k, -1)
+    return torch.zeros_like(probabilities).scatter(-1, places, values)
+
+
 def cosine_matrix(outputs: torch.Tensor) -> torch.Tensor:
     r"""Correlation matrix by the cosine: :math:`C_{ij} = (1 - \cos(o_i, o_j)) / 2`.
 

@@ -84,7 +84,6 @@ def _torchvision(name: str) -> tuple[Images, list[str]]:
 
 def _imagefolder(path: Path, size: int) -> tuple[Images, list[str]]:
     """Class folders, either directly under `path` or under its parts (train, test, val), which are pooled."""
-    from PIL import Image
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     if not path.is_dir():
@@ -106,15 +105,54 @@ def _imagefolder(path: Path, size: int) -> tuple[Images, list[str]]:
         raise UserError(
             f"ImageFolder {path} holds {len(classes)} class folders and {len(files)} images; at least 2 are needed."
         )
+    return Images(_decoded([file for file, _ in files], size), torch.tensor([label for _, label in files])), classes
+
+
+def _decoded(files: list[Path], size: int) -> torch.Tensor:
+    """Image files as RGB of one size, uint8, shape (n, 3, size, size)."""
     pixels = np.empty((len(files), size, size, 3), np.uint8)
-    for i, (file, _) in enumerate(files):
+    for i, file in enumerate(files):
         try:
             with Image.open(file) as image:
                 rgb = image.convert("RGB")
                 pixels[i] = rgb if rgb.size == (size, size) else rgb.resize((size, size), Image.Resampling.BILINEAR)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises all of these
             raise UserError(f"ImageFolder: {file} cannot be read as an image ({error}); replace or remove it.") from None
-    return Images(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.tensor([label for _, label in files])), classes
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def image_files(path: Path) -> list[Path]:
+    """The image files in a folder and below it, in the order of their names."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    return [file for file in sorted(path.rglob("*")) if file.suffix.lower() in IMG_EXTENSIONS]
+
+
+def flat_folder(path: Path, size: int) -> Images:
+    """Images without labels: all files of a folder as RGB of one size; every label is 0.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read as an image.
+    """
+    pixels = _decoded(image_files(path), size)
+    return Images(pixels, torch.zeros(len(pixels), dtype=torch.int64))
+
+
+def side_of(file: Path) -> int:
+    """The smaller side of an image file in pixels.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read as an image.
+    """
+    try:
+        with Image.open(file) as image:
+            return min(image.size)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file} cannot be read as an image ({error}); replace or remove it.") from None
 
 
 def load(data: DataSet) -> tuple[Images, list[str]]:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from . import artefacts, evaluation, lineage, summaries
 from .runs import Run
+from .verdict import Verdict
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000"]
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
@@ -1135,4 +1136,34 @@ def sources(rows: pd.DataFrame) -> Figure:
             ax.set(xlim=(-0.03, 1.03), ylim=(len(names) - 0.5, -0.5), xticks=[0, 0.5, 1])
             ax.grid(False, axis="y")
     fig.supxlabel("AUC", fontsize=11)
+    return fig
+
+
+def suspect_among(outcome: Verdict) -> Figure:
+    """A suspect's distance among those of models whose origin is known.
+
+    Parameters
+    ----------
+    outcome : Verdict
+        As given by :func:`sacutils.verdict.judge`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row of dots for the references, one for the derivatives if there are any, and the suspect with its interval.
+    """
+    groups = {"references": list(outcome.references.values()), "known derivatives": list(outcome.derivatives.values())}
+    groups = {name: values for name, values in groups.items() if values}
+    fig, ax = plt.subplots(figsize=(8, 0.6 * len(groups) + 1.4))
+    colours = {"references": COLOURS[0], "known derivatives": COLOURS[1]}
+    for row, (name, values) in enumerate(groups.items()):
+        ax.plot(values, [row] * len(values), "o", color=colours[name], alpha=0.6, markersize=6)
+    last = len(groups)
+    ax.plot([outcome.distance_low, outcome.distance_high], [last, last], color="black", linewidth=2)
+    ax.plot(outcome.distance, last, "D", color="black", markersize=7)
+    ax.axvline(outcome.distance, color="black", linewidth=0.8, linestyle=":")
+    ax.set_yticks(range(last + 1), [*groups, "suspect"])
+    ax.set(ylim=(last + 0.6, -0.6), xlabel="correlation distance to the owner's model")
+    ax.set_xlim(left=0)
+    ax.grid(False, axis="y")
     return fig

@@ -258,6 +258,8 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     if not isinstance(values, dict):
         raise UserError(f"{path.name} holds {type(values).__name__} where the named values of a profile are expected.")
     overrides = dict(overrides or {})
+    if overrides.get("seed") == values.get("seed", Profile.model_fields["seed"].default):
+        overrides.pop("seed", None)  # the same run under the same name, whether its seed was given or not
     for key, value in overrides.items():
         *parents, last = key.split(".")
         place = values

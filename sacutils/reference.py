@@ -21,15 +21,17 @@ LEFT_OUT = {"zoo": ["parameters", "attempt", "digest", "sha256", "train_accuracy
 Reference = dict[str, pd.DataFrame]
 
 
-def collect(runs: list[Run], folder: Path = RESULTS) -> Path:
+def collect(runs: list[Run], folder: Path | None = None) -> Path:
     """Write the tables, the probe images and the provenance of finished runs of one profile.
+
+    Sources that the reference has already, with other seeds, stay in it, so that one can be made source by source.
 
     Parameters
     ----------
     runs : list of Run
         Runs of one profile with different seeds, hence different sources, whose ``tables/`` are there.
     folder : pathlib.Path
-        Where references are kept.
+        Where references are kept; ``results/`` if it is not given.
 
     Returns
     -------
@@ -39,7 +41,7 @@ def collect(runs: list[Run], folder: Path = RESULTS) -> Path:
     Raises
     ------
     UserError
-        If the runs are of several profiles or share a seed, or one has no tables.
+        If the runs are of several profiles or share a seed, one has no tables, or the reference there was changed.
     """
     names, seeds = sorted({run.profile.name for run in runs}), [run.profile.seed for run in runs]
     if len(names) != 1 or len(set(seeds)) != len(seeds):
@@ -47,19 +49,29 @@ def collect(runs: list[Run], folder: Path = RESULTS) -> Path:
     missing = [path for run in runs for path in _tables(run).values() if not path.exists()]
     if missing:
         raise UserError(f"{missing[0]} is missing; finish that run first with: make book PROFILE={names[0]} SEED=...")
-    target = folder / names[0]
-    with artefacts.atomic_path(target / "provenance.json") as temporary:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        for name in TABLES:
-            parts = [pd.read_csv(_tables(run)[name], dtype=str).assign(seed=run.profile.seed) for run in runs]
-            table = pd.concat(parts).drop(columns=LEFT_OUT.get(name, []))
-            table = table[["seed", *(column for column in table.columns if column != "seed")]]
-            artefacts.write_text(target / f"{name}.csv", table.to_csv(index=False))
-        chosen = {str(run.profile.seed): artefacts.read_json(run.folder / "probes" / "probes.json")["images"] for run in runs}
-        artefacts.write_json(target / "probes.json", chosen)
-        record = {str(run.profile.seed): describe(run) for run in runs}
-        sums = {f"{name}.csv": artefacts.sha256(target / f"{name}.csv") for name in TABLES}
-        artefacts.write_json(temporary, {"profile": names[0], "sources": record, "sha256": sums})
+    target = (folder or RESULTS) / names[0]
+    kept, record, chosen = {}, {}, {}
+    if (target / "provenance.json").exists():
+        kept = _read(names[0], target.parent, dtype=str)
+        record, chosen = provenance(names[0], folder)["sources"], artefacts.read_json(target / "probes.json")
+    record |= {str(run.profile.seed): describe(run) for run in runs}
+    chosen |= {str(run.profile.seed): artefacts.read_json(run.folder / "probes" / "probes.json")["images"] for run in runs}
+    tables = {}
+    for name in TABLES:
+        parts = [pd.read_csv(_tables(run)[name], dtype=str).assign(seed=str(run.profile.seed)) for run in runs]
+        parts = [part.drop(columns=LEFT_OUT.get(name, [])) for part in parts]
+        if kept:
+            parts.append(kept[name][~kept[name]["seed"].isin(map(str, seeds))])
+        table = pd.concat(parts).sort_values("seed", key=lambda seed: seed.astype(int), kind="stable")
+        tables[name] = table[["seed", *(column for column in table.columns if column != "seed")]].to_csv(index=False)
+    # the record goes first and comes back last: a reference whose writing was interrupted is none
+    (target / "provenance.json").unlink(missing_ok=True)
+    for name, content in tables.items():
+        artefacts.write_text(target / f"{name}.csv", content)
+    artefacts.write_json(target / "probes.json", dict(sorted(chosen.items(), key=lambda pair: int(pair[0]))))
+    sums = {f"{name}.csv": artefacts.sha256(target / f"{name}.csv") for name in TABLES}
+    sources = dict(sorted(record.items(), key=lambda pair: int(pair[0])))
+    artefacts.write_json(target / "provenance.json", {"profile": names[0], "sources": sources, "sha256": sums})
     return target
 
 
@@ -94,12 +106,13 @@ def _data(profile: Profile) -> str:
     return "ImageFolder of " + ", ".join(f"{count:,} {suffix} files" for suffix, count in sorted(files.items()))
 
 
-def available(folder: Path = RESULTS) -> list[str]:
+def available(folder: Path | None = None) -> list[str]:
     """Profiles that have a reference."""
+    folder = folder or RESULTS
     return sorted(path.parent.name for path in folder.glob("*/provenance.json"))
 
 
-def load(profile: str, folder: Path = RESULTS) -> Reference:
+def load(profile: str, folder: Path | None = None) -> Reference:
     """The tables of a reference, checked against their record; nothing is trained.
 
     Raises
@@ -107,18 +120,22 @@ def load(profile: str, folder: Path = RESULTS) -> Reference:
     UserError
         If there is no reference of that profile, or a table was changed.
     """
+    return _read(profile, folder or RESULTS, dtype={"setting": str})
+
+
+def _read(profile: str, folder: Path, dtype: Any) -> Reference:
     if profile not in available(folder):
         raise UserError(f"There is no reference of profile {profile!r}; results/ has {', '.join(available(folder)) or 'none'}.")
     record = artefacts.read_json(folder / profile / "provenance.json")
     for name, expected in record["sha256"].items():
         if artefacts.sha256(folder / profile / name) != expected:
             raise UserError(f"{folder / profile / name} does not match its record; restore it with: git checkout results")
-    return {name: pd.read_csv(folder / profile / f"{name}.csv", dtype={"setting": str}) for name in TABLES}
+    return {name: pd.read_csv(folder / profile / f"{name}.csv", dtype=dtype) for name in TABLES}
 
 
-def provenance(profile: str, folder: Path = RESULTS) -> dict[str, Any]:
+def provenance(profile: str, folder: Path | None = None) -> dict[str, Any]:
     """The record of a reference: profile, what each source was made from and on, checksums."""
-    return artefacts.read_json(folder / profile / "provenance.json")
+    return artefacts.read_json((folder or RESULTS) / profile / "provenance.json")
 
 
 def select(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
@@ -215,7 +232,7 @@ def text(row: Any) -> str:
 
 
 def beside(
-    run: Run, published: dict[str, float], probe_set: str, form: str, measure: str, folder: Path = RESULTS
+    run: Run, published: dict[str, float], probe_set: str, form: str, measure: str, folder: Path | None = None
 ) -> pd.DataFrame:
     """Published value, references and the reader's own run, in columns of their own.
 
@@ -228,7 +245,7 @@ def beside(
     probe_set, form, measure : str
         The fingerprint.
     folder : pathlib.Path
-        Where references are kept.
+        Where references are kept; ``results/`` if it is not given.
 
     Returns
     -------
@@ -257,3 +274,86 @@ def per_source(tables: Reference, probe_set: str, form: str, measure: str, negat
     part = select(tables["auc"], probes=probe_set, form=form, measure=measure, negatives=negatives)
     part = part[part["n_probes"] == part["n_probes"].max()]
     return part[["seed", "probes", "attack", "auc", "low", "high"]]
+
+
+# a fingerprint in the tables: its columns probes, form and measure
+Key = tuple[str, str, str]
+
+
+def reproduces(row: Any, published: float, margin: float = 0.02) -> str:
+    """Whether a published AUC came out again over several sources.
+
+    Parameters
+    ----------
+    row : namedtuple or pandas.Series
+        A row of :func:`summary`.
+    published : float
+        The published AUC.
+    margin : float
+        Rounding that is forgiven.
+
+    Returns
+    -------
+    str
+        ``yes`` if the mean over sources is at most `margin` below the published value and no source is more than 0.1 below it,
+        ``higher`` if the whole interval lies above it, ``in part`` if it lies in the interval or one source reaches it, else
+        ``no``.
+    """
+    if row.auc.low > published + margin:
+        return "higher"
+    if row.auc.value >= published - margin and row.smallest >= published - 0.1:
+        return "yes"
+    return "in part" if max(row.largest, row.auc.high) >= published - margin else "no"
+
+
+def differences(
+    tables: Reference, first: Key, second: Key, attacks: list[str], negatives: str = lineage.MAIN_NEGATIVES
+) -> pd.DataFrame:
+    """AUC of one fingerprint minus that of another, on the same attack, source and irrelevant models.
+
+    Parameters
+    ----------
+    tables : dict of pandas.DataFrame
+        As loaded by :func:`load`.
+    first, second : tuple of str
+        The fingerprints, at the larger number of probes.
+    attacks : list of str
+        Names of ``lineage.ATTACKS``.
+    negatives : str
+        Which irrelevant models.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per attack: attack, first and second (mean AUC over sources), difference (mean), smallest and largest (of a
+        source), verdict: "first" or "second" if that one is ahead on every source, otherwise "neither".
+    """
+    one, other = (
+        per_source(tables, *key, negatives).set_index(["attack", "seed"])["auc"].sort_index() for key in (first, second)
+    )
+    rows = []
+    for attack in (lineage.LABELS[attack] for attack in attacks):
+        if attack not in one.index or attack not in other.index:
+            continue
+        apart = one[attack] - other[attack]
+        verdict = "first" if apart.min() > 0 else "second" if apart.max() < 0 else "neither"
+        rows.append(
+            {
+                "attack": attack,
+                "first": one[attack].mean(),
+                "second": other[attack].mean(),
+                "difference": apart.mean(),
+                "smallest": apart.min(),
+                "largest": apart.max(),
+                "verdict": verdict,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def quality(tables: Reference) -> pd.DataFrame:
+    """Test accuracy and fidelity of a reference's models, means over models and sources: step, models, accuracy, fidelity."""
+    zoo = tables["zoo"]
+    grouped = zoo.groupby("step", sort=False)
+    table = grouped.agg(models=("name", "size"), accuracy=("test_accuracy", "mean"), fidelity=("fidelity", "mean"))
+    return table.reset_index()

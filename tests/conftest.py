@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import settings
 from torch import nn
@@ -69,3 +70,8 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def listing(folder: Path) -> list[str]:
     """Names of the files in a folder, hidden ones too."""
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def save_weights(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write weights as safetensors, which takes contiguous tensors only."""
+    safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, path)

@@ -168,8 +168,8 @@ def test_trained_ablations_name_their_settings_and_fidelity(run):
 
 def test_top_k_keeps_the_likeliest():
     probabilities = torch.tensor([[0.5, 0.2, 0.3], [0.1, 0.6, 0.3]])
-    assert torch.equal(ablations.top_k(probabilities, 2), torch.tensor([[0.5, 0.0, 0.3], [0.0, 0.6, 0.3]]))
-    assert torch.equal(ablations.top_k(probabilities, 3), probabilities)
+    assert torch.equal(correlation.top_k(probabilities, 2), torch.tensor([[0.5, 0.0, 0.3], [0.0, 0.6, 0.3]]))
+    assert torch.equal(correlation.top_k(probabilities, 3), probabilities)
 
 
 def test_another_choice_of_steps_makes_the_tables_stale(run):

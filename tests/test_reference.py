@@ -26,6 +26,11 @@ def folder(run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "describe", lambda each: described)  # the second run was never trained
         assert reference.collect([run, other], target) == target / "smoke"
+        whole = {path.name: path.read_bytes() for path in (target / "smoke").iterdir()}
+        # source by source, in any order and with one repeated, gives the same files
+        for runs_of in ([other], [run], [other]):
+            reference.collect(runs_of, target / "stepwise")
+        assert {path.name: path.read_bytes() for path in (target / "stepwise" / "smoke").iterdir()} == whole
     return target
 
 
@@ -53,13 +58,14 @@ def test_nothing_is_trained_to_load(folder, monkeypatch):
     assert len(reference.load("smoke", folder)["auc"])
 
 
-def test_changed_table_and_unknown_profile_are_refused(folder, refused, tmp_path):
+def test_changed_table_and_unknown_profile_are_refused(run, folder, refused, tmp_path):
     copy = tmp_path / "smoke"
     copy.mkdir()
     for path in (folder / "smoke").iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
     (copy / "auc.csv").write_text((copy / "auc.csv").read_text() + "\n")
     refused(lambda: reference.load("smoke", tmp_path), "auc.csv", "git checkout")
+    refused(lambda: reference.collect([run], tmp_path), "auc.csv", "git checkout")
     refused(lambda: reference.load("paper", tmp_path), "'paper'", "smoke")
 
 

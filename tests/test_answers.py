@@ -1,0 +1,191 @@
+"""Answers: their form is told from the numbers, tables are read or refused with a sentence."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sacutils import answers, correlation
+from sacutils.answers import Answers
+from tests.conftest import listing
+
+NAMES = [f"probe-{i:04d}.png" for i in range(4)]
+CLASSES = ["cat", "dog", "cow"]
+SHARES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.25, 0.25, 0.5], [0.6, 0.3, 0.1]])
+
+
+@given(arrays(np.float64, (5, 4), elements=st.floats(-8, 8)))
+def test_softmax_is_told_from_logits(logits):
+    shares = torch.from_numpy(logits).softmax(-1).numpy()
+    assert answers.detect(shares).form == "probabilities"
+    assert answers.detect(shares.round(2)).form in ("probabilities", "labels")
+    shifted = logits - 20  # negative in every entry, so never shares
+    assert answers.detect(shifted)[1:] == ("logits", 4)
+
+
+def test_forms_are_told_from_the_numbers():
+    labels = np.eye(3)[[0, 1, 1]]
+    assert answers.detect(labels)[1:] == ("labels", 1)
+    top = np.where(SHARES >= 0.3, SHARES, 0) * 0.9
+    assert answers.detect(top)[1:] == ("top-k", 2)
+    assert answers.detect(np.log(SHARES)).form == "logits"
+
+
+def test_rows_of_a_service_keep_their_kind():
+    assert answers.from_rows([2, 0], 3).outputs.tolist() == [[0, 0, 1], [1, 0, 0]]
+    top = answers.from_rows([{2: 0.5, 1: 0.4}, {0: 0.9, 2: 0.05}], 3)
+    assert top.outputs.tolist() == [[0, 0.4, 0.5], [0.9, 0, 0.05]] and top[1:] == ("top-k", 2)
+    assert answers.from_rows([{0: 0.5, 1: 0.4, 2: 0.1}], 3)[1:] == ("probabilities", 3)
+    assert answers.from_rows(SHARES.tolist(), 3)[1:] == ("probabilities", 3)
+
+
+def test_answers_of_several_kinds_are_refused(refused):
+    refused(lambda: answers.from_rows([1, [0.1, 0.9]], 2), "several kinds", "int", "list")
+
+
+def test_the_weakest_form_decides():
+    full, top = Answers(SHARES, "probabilities", 3), answers.from_rows([{0: 0.5, 1: 0.4}], 3)
+    assert answers.weakest([full, Answers(np.log(SHARES), "logits", 3)]) == ("probabilities", 3)
+    assert answers.weakest([Answers(SHARES, "logits", 3)]) == ("probabilities", 3)
+    assert answers.weakest([full, top]) == ("top-k", 2)
+    assert answers.weakest([full, top, answers.from_rows([1], 3)]) == ("labels", 1)
+
+
+def test_conversion_goes_through_softmax_and_top_k():
+    logits = Answers(np.log(SHARES) + 3, "logits", 3)
+    assert torch.allclose(answers.convert(logits, "probabilities", 3), torch.from_numpy(SHARES))
+    assert answers.convert(logits, "top-k", 1)[1].tolist() == pytest.approx([0, 0.8, 0])
+    expected = correlation.to_form(torch.from_numpy(SHARES), "labels")
+    assert torch.equal(answers.convert(Answers(SHARES, "probabilities", 3), "labels", 1), expected)
+
+
+def frame(**changes: object) -> pd.DataFrame:
+    table = pd.DataFrame(SHARES, columns=CLASSES)
+    table.insert(0, "probe", NAMES)
+    return table.assign(**changes)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npy"])
+def test_tables_give_the_same_answers(tmp_path, suffix):
+    path = tmp_path / f"answers.{suffix}"
+    match suffix:
+        case "csv":
+            frame()[["dog", "probe", "cow", "cat"]].to_csv(path, index=False)
+        case "parquet":
+            frame().to_parquet(path, index=False)
+        case "npy":
+            np.save(path, SHARES)
+    found = answers.read_table(path, NAMES, CLASSES)
+    assert found[1:] == ("probabilities", 3) and np.allclose(found.outputs, SHARES)
+
+
+def test_labels_and_top_k_from_tables(tmp_path):
+    path = tmp_path / "labels.csv"
+    pd.DataFrame({"probe": NAMES, "label": ["dog", "cat", "2", "cow"]}).to_csv(path, index=False)
+    assert answers.predicted(answers.read_table(path, NAMES, CLASSES)).tolist() == [1, 0, 2, 2]
+    np.save(tmp_path / "labels.npy", np.array([1, 0, 2, 2]))
+    assert answers.read_table(tmp_path / "labels.npy", NAMES, CLASSES).form == "labels"
+    columns = {"label_1": ["dog"] * 4, "score_1": [0.6] * 4, "label_2": ["cow"] * 4, "score_2": [0.3] * 4}
+    pd.DataFrame({"probe": NAMES} | columns).to_csv(path, index=False)
+    found = answers.read_table(path, NAMES, CLASSES)
+    assert found[1:] == ("top-k", 2) and found.outputs[0].tolist() == [0, 0.6, 0.3]
+
+
+BAD = {
+    "permuted rows": (frame(probe=[NAMES[i] for i in (0, 2, 1, 3)]), "row 2", "probe-0002.png", "order"),
+    "a probe twice": (frame(probe=[NAMES[0], NAMES[0], *NAMES[2:]]), "probe-0000.png", "two rows"),
+    "an unknown probe": (frame(probe=["x.png", *NAMES[1:]]), "'x.png'", "no probe"),
+    "a missing cell": (frame(dog=[0.2, None, 0.25, 0.3]), "'dog'", "probe-0001.png"),
+    "not a number": (frame(dog=[0.2, "many", 0.25, 0.3]), "'many'", "probe-0001.png"),
+    "NaN in words": (frame(dog=[0.2, "nan", 0.25, 0.3]), "not finite", "probe-0001.png"),
+    "infinite": (frame(dog=[0.2, "inf", 0.25, 0.3]), "not finite", "probe-0001.png"),
+    "a class too few": (frame().drop(columns="dog"), "cat, cow", "3 classes"),
+    "a class too many": (frame(bird=0.0), "bird", "3 classes"),
+    "a row too few": (frame().iloc[:3], "3 rows", "4 are needed"),
+    "no probe column": (frame().drop(columns="probe"), "'probe'", "probe-0000.png"),
+}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_tables_are_refused(tmp_path, refused, kind, suffix):
+    table, *words = BAD[kind]
+    path = tmp_path / f"bad.{suffix}"
+    table.to_csv(path, index=False) if suffix == "csv" else table.astype(str).replace("None", "").to_parquet(path)
+    refused(lambda: answers.read_table(path, NAMES, CLASSES), path.name, *words)
+    assert listing(tmp_path) == [path.name]
+
+
+def test_bad_top_k_tables_are_refused(tmp_path, refused):
+    path = tmp_path / "top.csv"
+    good = {"probe": NAMES, "label_1": ["dog"] * 4, "score_1": [0.6] * 4, "label_2": ["cow"] * 4, "score_2": [0.3] * 4}
+    for changed, *words in [
+        ({"label_2": ["dog"] * 4}, "named twice", "'dog'"),
+        ({"score_2": [1.5] * 4}, "score 1.5"),
+        ({"label_2": ["bird"] * 4}, "'bird'", "no class"),
+        ({"score_3": [0.1] * 4}, "score_3", "label_1"),
+    ]:
+        pd.DataFrame(good | changed).to_csv(path, index=False)
+        refused(lambda: answers.read_table(path, NAMES, CLASSES), *words)
+
+
+def test_bad_arrays_are_refused(tmp_path, refused):
+    path = tmp_path / "bad.npy"
+    for array, *words in [
+        (SHARES[:, :2], "4 x 2", "3 classes"),
+        (SHARES[:2], "2 x 3"),
+        (np.where(SHARES > 0.7, np.nan, SHARES), "not finite", "probe-0001.png"),
+        (np.array([0, 1, 2, 3]), "0 to 2"),
+        (np.array(["a"] * 4), "numbers"),
+    ]:
+        np.save(path, array)
+        refused(lambda: answers.read_table(path, NAMES, CLASSES), *words)
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    refused(lambda: answers.read_table(path, NAMES, CLASSES), "bad.npy", "cannot be read")
+
+
+def test_array_with_an_absurd_header_allocates_nothing(tmp_path, refused):
+    path = tmp_path / "huge.npy"
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000, 1000000), }".ljust(117) + "\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"\0" * 64)
+    refused(lambda: answers.read_table(path, NAMES, CLASSES), "huge.npy", "cannot be read")
+
+
+def test_other_files_are_refused(tmp_path, refused):
+    (tmp_path / "a.csv").write_bytes(bytes(range(256)) * 4)
+    refused(lambda: answers.read_table(tmp_path / "a.csv", NAMES, CLASSES), "a.csv", "cannot be read")
+    (tmp_path / "a.xlsx").write_text("x")
+    refused(lambda: answers.read_table(tmp_path / "a.xlsx", NAMES, CLASSES), "'.xlsx'", ".parquet")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
+    refused(lambda: answers.read_table(tmp_path / "link.csv", NAMES, CLASSES), "symbolic link")
+    refused(lambda: answers.read_table(tmp_path / "none.csv", NAMES, CLASSES), "missing")
+    (tmp_path / "big.csv").touch()
+    with open(tmp_path / "big.csv", "r+b") as file:
+        file.truncate(answers.LARGEST + 1)
+    refused(lambda: answers.read_table(tmp_path / "big.csv", NAMES, CLASSES), "at most")
+
+
+def test_written_answers_come_back(tmp_path, refused):
+    path = tmp_path / "a.json"
+    answers.write(path, Answers(SHARES, "probabilities", 3), "c" * 64, "suspect", {"kind": "table"}, "tool")
+    found, record = answers.read(path, "c" * 64, NAMES, 3)
+    assert np.allclose(found.outputs, SHARES) and found.form == "probabilities" and record.name == "suspect"
+    refused(lambda: answers.read(path, "d" * 64, NAMES, 3), "cccccccccccc", "dddddddddddd")
+    refused(lambda: answers.read(path, "c" * 64, NAMES[:3], 3), "4 x 3", "3 probes")
+    content = json.loads(path.read_text())
+    for field, value, word in [
+        ("outputs", [[float("nan")] * 3] * 4, "finite"),
+        ("outputs", [[0.1] * 3] * 3 + [[0.1]], "different lengths"),
+        ("k", 9, "k is 9"),
+        ("form", "guess", "form"),
+        ("extra", 1, "extra"),
+    ]:
+        path.write_text(json.dumps(content | {field: value}))
+        refused(lambda: answers.read(path, "c" * 64, NAMES, 3), "a.json", word)
+    path.write_text("[" * 100_000)
+    refused(lambda: answers.read(path, "c" * 64, NAMES, 3), "a.json")

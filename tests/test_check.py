@@ -1,0 +1,426 @@
+"""A model owner's whole way on the command line: fingerprint, query a file or a service, verify, report."""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+import zipfile
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from sacutils import __main__ as command_line
+from sacutils import answers, attacks, data, fingerprint, training
+from tests.conftest import listing, recipe, save_weights
+
+SERVICE = "scores: ''\nbatch: 8\nretries: 3\nrate: 1000\n"
+LABELS = "label: label\nbatch: 8\nretries: 3\nrate: 1000\n"
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Call the command line; returns exit code, standard output and standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sacutils", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            command_line.main()
+            code = 0
+        except SystemExit as error:
+            code = int(error.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def case(run, source, tmp_path_factory):
+    """The owner's weights and images as files, and answers of 24 references and 3 derivatives."""
+    folder = tmp_path_factory.mktemp("case")
+    save_weights(source.state_dict(), folder / "owner.safetensors")
+    gentle = recipe(lr=0.0001, epochs=1)
+    stolen, _ = attacks.finetune(source, run.material.splits["attacker"], 10, gentle, 7, "copy", last=False, new_labels=False)
+    stolen.eval()
+    save_weights(stolen.state_dict(), folder / "stolen.safetensors")
+    split = run.material.splits["probe"]
+    for number, (pixels, label) in enumerate(zip(split.pixels, split.labels.tolist(), strict=True)):
+        path = folder / "images" / f"class {label}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(fingerprint.encode(pixels))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            sys, "argv", ["sacutils", "fingerprint", str(folder / "fp"), "--model", str(folder / "owner.safetensors")]
+        )
+        sys.argv += ["--architecture", "vgg_bn_s", "--images", str(folder / "images"), "--channels", "1"]
+        sys.argv += ["--kind", "source", "--count", "80"]
+        with pytest.raises(SystemExit) as left:
+            command_line.main()
+        assert not left.value.code
+    own = fingerprint.load(folder / "fp")
+    images, names = run.material.splits["attacker"], ["vgg_bn_s", "resnet_s", "vgg_s", "densenet_s"]
+    models = []
+    for number in range(25):
+        scratch = recipe(lr=0.05, epochs=3, schedule="onecycle")
+        model, _ = attacks.train_independent(names[number % 4], images, 10, scratch, 500 + number, f"reference {number}")
+        models.append(model.eval())
+    save_weights(models[-1].state_dict(), folder / "independent.safetensors")
+
+    def write(model: torch.nn.Module, path: str) -> None:
+        found = answers.detect(training.logits_of(model, own.pixels).double().numpy())
+        answers.write(folder / path, found, own.commitment, "x", {"kind": "test"}, "test")
+
+    for number, model in enumerate(models[:24]):
+        write(model, f"independent/{number}.json")
+    for number, name in enumerate(run.names("finetune_all", "finetune_last")[:3]):
+        write(run.zoo.get(name), f"derived/d{number}.json")
+    return {"folder": folder, "own": own, "stolen": stolen, "independent": models[-1], "architecture": names[24 % 4]}
+
+
+class Suspect:
+    """A prediction service on this machine that answers with a real model, in one of several moods."""
+
+    def __init__(self, model: torch.nn.Module, mood: str = "good") -> None:
+        self.model, self.mood, self.requests = model, mood, 0
+        self.seen: Counter[bytes] = Counter()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                outer.answer(self)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/predict"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        self.requests += 1
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        down = self.mood == "stops" and self.requests > 4
+        if down or (self.mood == "flaky" and self.requests % 3 == 0):
+            handler.send_error(503)
+            return
+        images = [base64.b64decode(text) for text in body["instances"]]
+        self.seen.update(images)
+        pixels = np.stack([np.array(Image.open(io.BytesIO(image)))[None] for image in images])
+        logits = training.logits_of(self.model, torch.from_numpy(pixels))
+        if self.mood == "labels":
+            rows: list[Any] = [{"label": int(label)} for label in logits.argmax(1)]
+        else:
+            rows = logits.softmax(1).double().tolist()
+        content = json.dumps({"predictions": rows}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+
+@pytest.fixture
+def serve():
+    running = []
+
+    def start(*arguments: Any) -> Suspect:
+        running.append(Suspect(*arguments))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.server.shutdown()
+        each.server.server_close()
+
+
+@pytest.fixture
+def mapping(tmp_path):
+    """Files that describe a service which shows probabilities, or labels."""
+    for name, text in (("scores", SERVICE), ("labels", LABELS)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+def verify(cli, case, answered, *more):
+    """Verdict of a file of answers, with all references and derivatives."""
+    folder = case["folder"]
+    return cli("verify", folder / "fp", answered, "--references", folder / "independent", *more)
+
+
+def test_the_same_verdict_from_safetensors_onnx_service_and_table(cli, case, serve, mapping, tmp_path):
+    folder, own = case["folder"], case["own"]
+    for who, code in (("stolen", 3), ("independent", 0)):
+        model = case[who]
+        architecture = "vgg_bn_s" if who == "stolen" else case["architecture"]
+        some, batch = torch.zeros(2, 1, 16, 16), torch.export.Dim("n")
+        settings = {"dynamic_shapes": ({0: batch},), "external_data": False, "verbose": False}
+        torch.onnx.export(model, (some,), tmp_path / f"{who}.onnx", **settings)
+        shares = training.logits_of(model, own.pixels).double().softmax(1).numpy()
+        table = pd.DataFrame(shares, columns=own.manifest.class_names)
+        table.insert(0, "probe", own.names)
+        table.to_csv(tmp_path / f"{who}.csv", index=False)
+        ways = {
+            "safetensors": ["--model", folder / f"{who}.safetensors", "--architecture", architecture],
+            "onnx": ["--model", tmp_path / f"{who}.onnx"],
+            "service": ["--url", serve(model).url, "--service", mapping / "scores.yaml"],
+            "table": ["--table", tmp_path / f"{who}.csv"],
+        }
+        found = {}
+        for way, arguments in ways.items():
+            out = tmp_path / f"{who}-{way}.json"
+            assert cli("query", folder / "fp", "--out", out, *arguments)[::2] == (0, "")
+            result = tmp_path / f"{who}-{way}-verdict.json"
+            exit_code, text, _ = verify(cli, case, out, "--out", result)
+            assert exit_code == code, text
+            found[way] = json.loads(result.read_text())["verdict"]
+        first = found["safetensors"]
+        assert first["verdict"] in text and first["p_floor"] == pytest.approx(1 / 25)
+        for other in found.values():
+            assert (other["verdict"], other["p"]) == (first["verdict"], first["p"])
+            assert other["distance"] == pytest.approx(first["distance"], abs=1e-5)
+
+
+def test_a_service_that_shows_labels_only(cli, case, serve, mapping, tmp_path):
+    for who, codes in (("stolen", {3}), ("independent", {0, 4})):
+        out = tmp_path / f"{who}.json"
+        code, text, _ = cli(
+            "query",
+            case["folder"] / "fp",
+            "--out",
+            out,
+            "--url",
+            serve(case[who], "labels").url,
+            "--service",
+            mapping / "labels.yaml",
+        )
+        assert code == 0 and "output form: labels" in text
+        code, text, _ = verify(cli, case, out)
+        assert code in codes and "labels; the suspect shows labels" in text, text
+
+
+def test_a_service_that_fails_every_third_request(cli, case, serve, mapping, tmp_path):
+    suspect = serve(case["stolen"], "flaky")
+    out = tmp_path / "a.json"
+    assert cli("query", case["folder"] / "fp", "--out", out, "--url", suspect.url, "--service", mapping / "scores.yaml")[0] == 0
+    assert set(suspect.seen.values()) == {1} and len(suspect.seen) == len(case["own"].names)
+    assert suspect.requests > len(case["own"].names) // 8 + 1
+    assert verify(cli, case, out)[0] == 3
+
+
+def test_a_service_that_stops_half_way_is_asked_on_without_repetition(cli, case, serve, mapping, tmp_path):
+    (tmp_path / "scores.yaml").write_text(SERVICE.replace("retries: 3", "retries: 0"))
+    suspect, out = serve(case["stolen"], "stops"), tmp_path / "a.json"
+    arguments = ["query", case["folder"] / "fp", "--out", out, "--url", suspect.url, "--service", mapping / "scores.yaml"]
+    code, _, error = cli(*arguments)
+    assert code == 1 and error.startswith("Error: ") and not out.exists()
+    suspect.mood = "good"
+    assert cli(*arguments)[0] == 0
+    assert set(suspect.seen.values()) == {1} and len(suspect.seen) == len(case["own"].names)
+    assert verify(cli, case, out)[0] == 3
+
+
+def test_derivatives_enter_the_verdict_and_the_commitment_is_checked(cli, case, tmp_path):
+    folder = case["folder"]
+    out = tmp_path / "a.json"
+    cli("query", folder / "fp", "--out", out, "--model", folder / "stolen.safetensors", "--architecture", "vgg_bn_s")
+    more = ["--derivatives", folder / "derived", "--commitment", case["own"].commitment]
+    code, text, _ = verify(cli, case, out, *more)
+    assert code in (3, 4) and "from 3 known derivatives" in text and case["own"].commitment in text
+    code, _, error = verify(cli, case, out, "--commitment", "0" * 64)
+    assert code == 1 and "another fingerprint" in error
+
+
+def test_the_report_is_one_page_without_network(cli, case, tmp_path):
+    folder, out = case["folder"], tmp_path / "a.json"
+    cli(
+        "query",
+        folder / "fp",
+        "--out",
+        out,
+        "--model",
+        folder / "stolen.safetensors",
+        "--architecture",
+        "vgg_bn_s",
+        "--name",
+        "<b>x",
+    )
+    arguments = ["report", folder / "fp", out, "--references", folder / "independent", "--derivatives", folder / "derived"]
+    assert cli(*arguments, "--out", tmp_path / "r.html")[0] == 0
+    page = (tmp_path / "r.html").read_text()
+    assert not re.findall(r"(?:src|href)=[\"'](?!data:)", page) and "<script" not in page and "url(" not in page
+    assert "<b>x" not in page and "&lt;b&gt;x" in page  # a suspect's name is text, never markup
+    for word in ("false claims", "training images", "architecture", "not</em> the probability", case["own"].commitment):
+        assert word.lower() in page.lower()
+    for probe in case["own"].manifest.probes:
+        assert probe.sha256 in page
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["verdict"]["verdict"] in page and record["sha256"]["a.json"] and "nonce" not in record["fingerprint"]
+    assert str(tmp_path) not in page and str(folder) not in page
+
+
+def test_references_of_a_zoo(cli, run, case, tmp_path, monkeypatch):
+    monkeypatch.setattr("sacutils.runs.open_run", lambda profile, overrides: run)
+    code, text, _ = cli("fingerprint", tmp_path / "fp", "--zoo", "smoke", "--kind", "w", "--count", "12")
+    assert code == 0 and "12 probes of kind w" in text
+    code, text, _ = cli("query", tmp_path / "fp", "--zoo", "smoke", "--out", tmp_path / "zoo")
+    assert code == 0 and len(listing(tmp_path / "zoo" / "independent")) == 9
+    assert len(listing(tmp_path / "zoo" / "derived")) == len(run.names("finetune_all", "finetune_last", "prune")) + len(
+        run.names("extract_label", "extract_probability", "extract_adversarial", "transfer_corrupted")
+    )
+    suspect = sorted((tmp_path / "zoo" / "derived").iterdir())[0]
+    code, text, _ = cli("verify", tmp_path / "fp", suspect, "--references", tmp_path / "zoo" / "independent")
+    assert code == 4 and "9 references" in text  # too few for the level
+
+
+def test_wrong_uses_are_refused_and_write_nothing(cli, case, tmp_path):
+    folder = case["folder"]
+    out = tmp_path / "a.json"
+    cli("query", folder / "fp", "--out", out, "--model", folder / "stolen.safetensors", "--architecture", "vgg_bn_s")
+    before = listing(tmp_path)
+    query, check = ["query", folder / "fp", "--out", tmp_path / "b.json"], ["verify", folder / "fp", out, "--references"]
+    own = [
+        "fingerprint",
+        tmp_path / "new",
+        "--model",
+        folder / "owner.safetensors",
+        "--architecture",
+        "vgg_bn_s",
+        "--channels",
+        1,
+    ]
+    for arguments, *words in [
+        (query, "--model", "--url"),
+        ([*query, "--url", "http://127.0.0.1:9/"], "--service"),
+        ([*query, "--model", folder / "stolen.safetensors"], "architecture"),
+        ([*query, "--model", folder / "stolen.safetensors", "--architecture", "resnet_s"], "stolen.safetensors"),
+        ([*query, "--model", folder / "stolen.safetensors", "--architecture", "nothing:here"], "nothing"),
+        ([*query, "--model", folder / "stolen.safetensors", "--architecture", "vgg_bn_s", "--mean", "a"], "--mean"),
+        ([*query[:-1], out, "--table", out], "exists"),
+        ([*query[:-1], tmp_path / "b.txt", "--table", out], ".json"),
+        ([*query, "--table", tmp_path / "none.csv"], "missing"),
+        ([*check, tmp_path / "nothing"], "missing"),
+        ([*check, out, "--references", out], "already among"),
+        ([*own], "--images"),
+        ([*own, "--images", "nothing"], "'nothing'"),
+        ([*own, "--images", folder / "images", "--kind", "w"], "surrogate"),
+        ([*own, "--images", folder / "images" / "class 0", "--kind", "m"], "--class-names"),
+        ([*own, "--images", folder / "images", "--channels", 3], "[16, 1, 5, 5]"),
+        ([*own, "--images", folder / "images", "--zoo", "smoke"], "--zoo"),
+    ]:
+        code, _, error = cli(*arguments)
+        assert code == 1 and error.startswith("Error: ") and error.count("\n") == 1, (arguments, error)
+        assert all(word in error for word in words), error
+    assert listing(tmp_path) == before
+
+
+def test_help_teaches(cli):
+    code, text, _ = cli("--help")
+    assert code == 0
+    for word in ("fingerprint", "query", "verify", "report", "commitment"):
+        assert word in text
+    for verb in ("fingerprint", "query", "verify", "report"):
+        code, text, _ = cli(verb, "--help")
+        assert code == 0 and "--help" in text
+
+
+def test_folder_of_images_without_classes(cli, run, case, tmp_path):
+    folder = case["folder"]
+    for path in data.image_files(folder / "images"):
+        target = tmp_path / "flat" / path.name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    arguments = ["--model", folder / "owner.safetensors", "--architecture", "vgg_bn_s", "--channels", "1", "--kind", "jc"]
+    arguments += ["--images", tmp_path / "flat", "--class-names", ",".join(run.material.class_names), "--count", "20"]
+    code, text, error = cli("fingerprint", tmp_path / "fp", *arguments)
+    assert code == 0, error
+    made = fingerprint.load(tmp_path / "fp")
+    assert made.commitment in text and (~made.is_control).sum() == 20 and made.manifest.images.startswith("folder flat")
+
+
+class Payload:
+    """An object whose unpickling makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def hostile(kind: str, case: dict[str, Any], folder: Path) -> list[Any]:
+    """Arguments of `query` with one thing in them that must be refused."""
+    own, weights = case["own"], case["folder"] / "stolen.safetensors"
+    table = pd.DataFrame(own.answers.outputs, columns=own.manifest.class_names).astype(object)
+    table.insert(0, "probe", own.names)
+    path = folder / "suspect.csv"
+    match kind:
+        case "pickle":
+            path = folder / "suspect.pt"
+            torch.save(Payload(folder / "harm"), path)
+            return ["--model", path, "--architecture", "vgg_bn_s"]
+        case "zip bomb":
+            path = folder / "suspect.onnx"
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("zeros", bytes(20_000_000))
+            return ["--model", path]
+        case "truncated":
+            path = folder / "suspect.safetensors"
+            path.write_bytes(weights.read_bytes()[:20_000])
+            return ["--model", path, "--architecture", "vgg_bn_s"]
+        case "absurd header":
+            path = folder / "suspect.safetensors"
+            path.write_bytes((2**62).to_bytes(8, "little") + b"{" + bytes(100))
+            return ["--model", path, "--architecture", "vgg_bn_s"]
+        case "NaN":
+            table.iloc[3, 2] = "nan"
+        case "infinite":
+            table.iloc[3, 2] = "-inf"
+        case "wrong class count":
+            table = table.iloc[:, :-1]
+        case "permuted rows":
+            table = table.iloc[::-1]
+        case "duplicated probes":
+            table["probe"] = [own.names[0], *own.names[:-1]]
+        case "missing cells":
+            table.iloc[5, 4] = None
+        case "permuted rows without names":
+            path = folder / "suspect.npy"
+            np.save(path, np.random.default_rng(0).permutation(own.answers.outputs))
+            return ["--table", path]
+    table.to_csv(path, index=False)
+    return ["--table", path]
+
+
+KINDS = ["pickle", "zip bomb", "truncated", "absurd header", "NaN", "infinite", "wrong class count", "permuted rows"]
+KINDS += ["duplicated probes", "missing cells", "permuted rows without names"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hostile_input_is_one_sentence_and_leaves_nothing(cli, case, tmp_path, kind):
+    arguments = hostile(kind, case, tmp_path)
+    before = listing(tmp_path)
+    code, out, error = cli("query", case["folder"] / "fp", "--out", tmp_path / "a.json", *arguments)
+    assert code == 1 and out == "" and error.startswith("Error: ") and error.count("\n") == 1, error
+    assert listing(tmp_path) == before
+
+
+def test_a_link_in_the_folder_is_refused(cli, case, tmp_path):
+    folder = shutil.copytree(case["folder"] / "fp", tmp_path / "fp")
+    probe = folder / "probes" / "probe-0000.png"
+    probe.rename(tmp_path / "elsewhere.png")
+    probe.symlink_to(tmp_path / "elsewhere.png")
+    weights = case["folder"] / "stolen.safetensors"
+    code, _, error = cli("query", folder, "--out", tmp_path / "a.json", "--model", weights, "--architecture", "vgg_bn_s")
+    assert code == 1 and "symbolic link" in error and not (tmp_path / "a.json").exists()

@@ -1,0 +1,36 @@
+"""The page for a reader's own model: its code blocks, pasted into an empty folder, give the verdicts that it promises."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import yaml
+
+from sacutils.profiles import ROOT
+from sacutils.service import Service
+
+PAGE = (ROOT / "book" / "own_model.md").read_text(encoding="utf-8")
+BLOCKS = {name: text for name, text in re.findall(r"```\{code-block\} \w+\n:caption: (\S+)\n(.*?)```", PAGE, re.DOTALL)}
+
+
+def test_the_example_runs_as_printed(tmp_path):
+    for name in ("mynet.py", "train.py"):
+        (tmp_path / name).write_text(BLOCKS[name])
+    call = f'sac() {{ "{sys.executable}" -m sacutils "$@"; }}\npython() {{ "{sys.executable}" "$@"; }}\nset -e\n'
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["bash", "-c", call + BLOCKS["check.sh"]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Commitment: " in done.stdout and "exit code 3" in done.stdout
+    verdicts = {who: json.loads((tmp_path / f"{who}-verdict.json").read_text())["verdict"] for who in ("copy", "stranger")}
+    assert verdicts["copy"]["verdict"] == "consistent with derivation" and verdicts["copy"]["p_floor"] == 1 / 21
+    assert verdicts["stranger"]["verdict"] == "consistent with independence"
+    assert (tmp_path / "report.html").stat().st_size > 50_000
+
+
+def test_the_service_file_is_accepted():
+    service = Service.model_validate(yaml.safe_load(BLOCKS["service.yaml"]))
+    assert service.scores == "scores" and service.headers == {"Authorization": "Bearer ${TOKEN}"}
