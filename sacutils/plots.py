@@ -1100,39 +1100,46 @@ def method_panels(rows: pd.DataFrame) -> Figure:
     return fig
 
 
-def sources(rows: pd.DataFrame) -> Figure:
-    """AUC of each source, a row of panels per reference, a panel per attack and a line per probe set.
+def sources(rows: pd.DataFrame, means: pd.DataFrame) -> Figure:
+    """AUC of each source, a block of panels per reference, a panel per attack and a line per probe set.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Columns reference, probes, attack, seed, auc.
+    means : pandas.DataFrame
+        Columns reference, probes, attack, auc (an ``evaluation.Auc``): the mean over sources with its interval.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A dot is a source; the bar is their mean.
+        A dot is a source; below the dots a tick for their mean, on a line for its interval.
     """
     references, attacks, names = (list(rows[column].unique()) for column in ("reference", "attack", "probes"))
     attacks = [lineage.LABELS[step] for step in lineage.ATTACKS if lineage.LABELS[step] in attacks]
     columns = 3
     deep = -(-len(attacks) // columns)
     shape = (len(references) * deep, columns)
-    fig, axes = plt.subplots(*shape, figsize=(8.4, 1.75 * shape[0] + 0.6), sharex=True, sharey=True, squeeze=False)
+    height = 0.24 * len(names) + 0.5
+    fig, axes = plt.subplots(*shape, figsize=(8.4, height * shape[0] + 0.6), sharex=True, sharey=True, squeeze=False)
     for ax in axes.flat:
         ax.set_visible(False)
     for row, reference in enumerate(references):
         for place, attack in enumerate(attacks):
             ax = axes[row * deep + place // columns, place % columns]
             ax.set_visible(True)
-            part = rows[(rows["reference"] == reference) & (rows["attack"] == attack)]
-            for k, name in enumerate(names):
-                values = part.loc[part["probes"] == name, "auc"]
-                ax.plot(values, [k] * len(values), "o", color=COLOURS[row], markersize=6, alpha=0.7)
-                ax.plot([values.mean()] * 2, [k - 0.35, k + 0.35], color="black", linewidth=1.5)
+            chosen = [part[(part["reference"] == reference) & (part["attack"] == attack)] for part in (rows, means)]
+            values, centres = (part.set_index("probes")["auc"] for part in chosen)
+            ax.plot(
+                values, [names.index(name) - 0.14 for name in values.index], "o", color=COLOURS[row], markersize=5, alpha=0.6
+            )
+            for name, auc in centres.items():
+                line = names.index(name) + 0.2
+                ax.plot([auc.low, auc.high], [line, line], color="black", linewidth=1.2)
+                ax.plot(auc.value, line, "|", color="black", markersize=8, markeredgewidth=1.8)
             ax.axvline(0.5, color="#888888", linewidth=1)
             ax.set_title(f"{attack} ({reference})", fontsize=9)
-            ax.set_yticks(range(len(names)), names, fontsize=9)
+            ax.set_yticks(range(len(names)), names, fontsize=8.5)
             ax.set(xlim=(-0.03, 1.03), ylim=(len(names) - 0.5, -0.5), xticks=[0, 0.5, 1])
             ax.grid(False, axis="y")
     fig.supxlabel("AUC", fontsize=11)
