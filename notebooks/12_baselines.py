@@ -596,7 +596,7 @@ plots.table(rows)
 plots.table(pd.DataFrame(hardest))
 
 # %% [markdown]
-# % Place of the section "Reference runs": several sources, from results/.
+# All of this is about one source. {doc}`14_what_reproduces` holds the same comparisons against several.
 #
 # ## What it means
 

@@ -555,7 +555,7 @@ plots.table(pd.DataFrame(rows).rename(columns={"crossing": f"lines across {bar:.
 # Two of the choices are not details. If a student barely learned from the source, the answer *should* change; and if other irrelevant models are chosen, the *question*
 # changes.
 #
-# % A section "Reference runs" belongs here.
+# All of this is about one source. {doc}`14_what_reproduces` follows four of these choices over several.
 
 # %% [markdown]
 # ## What it means
