@@ -178,3 +178,33 @@ def rates(judged: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         }
         result.append(row)
     return pd.DataFrame(result)
+
+
+def nearest(alarms: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """How often an independent model lies nearer to the source than every reference that it is judged by.
+
+    Unlike a verdict this needs no number of references: a model that is like n references is the nearest of all with
+    probability 1 / (n + 1).
+
+    Parameters
+    ----------
+    alarms : pandas.DataFrame
+        From :func:`false_alarms`.
+    by : list of str
+        Columns to group by.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `by`, then models, references (smallest and largest number), nearest (a
+        :class:`~sacutils.evaluation.Proportion`), by_chance (mean of 1 / (n + 1)).
+    """
+    result = []
+    for key, part in alarms.groupby(by, sort=False):
+        floor = 1 / (part["references"] + 1)
+        share = float((part["p"] <= floor + 1e-12).mean())
+        low, high = part["references"].min(), part["references"].max()
+        row = dict(zip(by, key, strict=True)) | {"models": len(part)}
+        row |= {"references": f"{low}" if low == high else f"{low} to {high}"}
+        result.append(row | {"nearest": evaluation.proportion_interval(share, len(part)), "by_chance": float(floor.mean())})
+    return pd.DataFrame(result)

@@ -18,6 +18,9 @@ from .lineage import Spec
 from .profiles import Profile, Recipe
 from .training import History
 
+ATTEMPTS = 5
+"""Seeds that are tried, one after the other, when a training diverges."""
+
 Made = tuple[nn.Module, History]
 Get = Callable[[str], nn.Module]
 
@@ -174,7 +177,7 @@ class Zoo:
         Raises
         ------
         UserError
-            If the zoo has no such model, or its training diverged twice.
+            If the zoo has no such model, or its training diverged with every seed.
         """
         if name not in self.specs:
             raise UserError(
@@ -194,7 +197,7 @@ class Zoo:
         recipe = lineage.recipe_of(self.profile, spec.step)
         make = globals()[lineage.maker_of(self.profile, spec.step)]
         started = time.monotonic()
-        for attempt in (0, 1):
+        for attempt in range(ATTEMPTS):
             seed = lineage.derived_seed(self.profile.seed, spec.name, attempt)
             try:
                 model, history = make(self.material, spec, recipe, seed, self.get)
@@ -205,10 +208,10 @@ class Zoo:
                     )
                 break
             except training.Diverged as error:
-                print(f"{error}; " + ("trying the next seed." if attempt == 0 else "giving up."))
+                print(f"{error}; " + ("trying the next seed." if attempt < ATTEMPTS - 1 else "giving up."))
         else:
             raise UserError(
-                f"{spec.name} diverged with both of its seeds; "
+                f"{spec.name} diverged with all of its {ATTEMPTS} seeds; "
                 f"another recipes.{spec.step}.lr than {recipe.lr} or more epochs than {recipe.epochs} may help."
             )
         with artefacts.atomic_path(path) as temporary:

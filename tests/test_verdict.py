@@ -129,6 +129,9 @@ def test_false_alarms_judge_everyone_by_the_others():
     itself = table[table["left_out"] == "itself"]
     # by ranks: exactly one of 24 lies before all the others
     assert (itself["p"] <= 0.05).sum() == 1 and sorted(itself["p"]) == pytest.approx(np.arange(1, 25) / 24)
+    near = calibration.nearest(table, ["left_out"]).set_index("left_out")
+    assert near.loc["itself", "nearest"].value == 1 / 24 == pytest.approx(near.loc["itself", "by_chance"])
+    assert near.loc["its group", "references"] == "16" and near.loc["its group", "by_chance"] == pytest.approx(1 / 17)
 
 
 def test_detections_and_rates_count_verdicts():
