@@ -28,6 +28,7 @@ def copy(tmp_path: Path) -> Path:
     shutil.copytree(ROOT, target, ignore=ignore)
     for name in ("profiles/fashion.yaml", "data/fashion_subset.npz"):
         shutil.copy2(ROOT / name, target / name)
+    shutil.copytree(ROOT / "results", target / "results", dirs_exist_ok=True)
     return target
 
 
