@@ -1,12 +1,11 @@
 """Check a suspect against a model of your own: ``python -m sacutils fingerprint | query | verify | report``."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .artefacts import UserError
+from .artefacts import UserError, run_command
 
 if TYPE_CHECKING:
     from .weights import Preprocessing
@@ -377,12 +376,8 @@ def write_report(
 
 
 def main() -> None:
-    """Run the command line; bad input is one sentence on standard error and exit code 1."""
-    try:
-        app()
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+    """Run the command line."""
+    run_command(app)
 
 
 if __name__ == "__main__":

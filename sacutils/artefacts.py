@@ -6,8 +6,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,15 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", 
 
 class UserError(Exception):
     """Bad input: one clear sentence that names the file or field, what was found, and what is accepted."""
+
+
+def run_command(app: Callable[[], Any]) -> None:
+    """Run a command line; bad input is one sentence on standard error and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def sha256(path: Path) -> str:

@@ -1,6 +1,5 @@
 """The steps of the workflow, one verb each, as Snakefile and Makefile call them: ``python -m sacutils.workflow VERB``."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ import typer
 import yaml
 
 from . import artefacts, lineage, pages
-from .artefacts import UserError
+from .artefacts import UserError, run_command
 from .profiles import ROOT, Profile, load_profile
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -231,12 +230,8 @@ def summary(profile: ProfileName = "fashion", seed: Seed = None, values: Set = N
 
 
 def main() -> None:
-    """Run the command line; bad input is one sentence on standard error and exit code 1."""
-    try:
-        app()
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+    """Run the command line."""
+    run_command(app)
 
 
 if __name__ == "__main__":
