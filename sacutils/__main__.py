@@ -106,7 +106,10 @@ def fingerprint(
     ] = "source",
     count: Annotated[int, typer.Option(min=4, max=5000, help="Number of probes; 20 plain control images are added.")] = 100,
     surrogate: Annotated[
-        list[Path] | None, typer.Option(help="For kind w, repeatable: a model that you extracted from your own.")
+        list[Path] | None,
+        typer.Option(
+            help="For kind w, repeatable: a model that you extracted from your own; its images are prepared as yours."
+        ),
     ] = None,
     surrogate_architecture: Annotated[str | None, typer.Option(help="Of the surrogates, if it is not --architecture.")] = None,
     class_names: Annotated[
@@ -261,7 +264,7 @@ def query(
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} exists; answers are never overwritten, so give another name.")
     if model is not None:
-        _query_file(own, model, architecture, how, out, name)
+        _write(own, *_ask_file(own, model, architecture, how), out, name or model.name)
         return
     if table is not None:
         found = answers.read_table(table, own.names, classes)
@@ -271,22 +274,24 @@ def query(
         rows = services.ask(url, mapping, own.names, own.pngs(), classes, journal, own.commitment)
         found = answers.from_rows(rows, len(classes))
         origin = {"kind": "service", "url": str(url), "log": journal.name, "log sha256": sha256(journal)}
-    _write(own, found, out, name or (urlsplit(url).hostname if url else Path(table).name), origin, str(url or table))
+    passed = prints.check_controls(own, found, str(url or table))
+    _write(own, found, passed, origin, out, name or (urlsplit(url).hostname if url else Path(table).name))
 
 
-def _write(own: Any, found: Any, out: Path, name: str, origin: dict[str, str], what: str) -> None:
-    """Write answers whose controls are in order, and say what they are."""
+def _write(own: Any, found: Any, passed: Any, origin: dict[str, str], out: Path, name: str) -> None:
+    """Write answers, and say what they are."""
     from . import answers
     from . import fingerprint as prints
 
-    passed = prints.check_controls(own, found, what)
     answers.write(out, found, own.commitment, name, origin, prints.TOOL)
     shown = f"top {found.k} classes" if found.form == "top-k" else found.form
     print(f"{out}: {len(found.outputs)} answers, output form: {shown}; {passed.agree} of {passed.total} controls agree.")
 
 
-def _query_file(own: Any, model: Path, architecture: str | None, how: "Preprocessing", out: Path, name: str | None) -> None:
+def _ask_file(own: Any, model: Path, architecture: str | None, how: "Preprocessing") -> tuple[Any, Any, dict[str, str]]:
+    """Answers of a model's file, how it answers the controls, and where they come from."""
     from . import answers, weights
+    from . import fingerprint as prints
     from .artefacts import sha256
 
     classes = len(own.manifest.class_names)
@@ -294,7 +299,7 @@ def _query_file(own: Any, model: Path, architecture: str | None, how: "Preproces
     origin = {"kind": "file", "file": model.name, "sha256": sha256(model), "architecture": architecture or "in the file"}
     prepared = how.model_dump_json(exclude_defaults=True)
     origin |= {} if prepared == "{}" else {"preprocessing": prepared}
-    _write(own, found, out, name or model.name, origin, str(model))
+    return found, prints.check_controls(own, found, str(model)), origin
 
 
 def _query_folder(own: Any, folder: Path, architecture: str | None, how: "Preprocessing", out: Path) -> None:
@@ -305,9 +310,12 @@ def _query_folder(own: Any, folder: Path, architecture: str | None, how: "Prepro
         raise UserError(f"{folder} holds no .safetensors or .onnx files; give a file, or a folder of them.")
     if out.exists():
         raise UserError(f"{out} exists; answers are never overwritten, so give another name.")
+    answered = []
     for path in files:
         named = None if weights.kind_of(path) == "onnx" else architecture
-        _query_file(own, path, named, how, out / f"{path.stem}.json", None)
+        answered.append(_ask_file(own, path, named, how))
+    for path, (found, passed, origin) in zip(files, answered, strict=True):
+        _write(own, found, passed, origin, out / f"{path.stem}.json", path.name)
 
 
 def _query_zoo(own: Any, zoo: str, seed: int, out: Path) -> None:

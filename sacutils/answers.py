@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from . import artefacts, correlation
-from .artefacts import UserError
+from .artefacts import UserError, plain
 from .profiles import Strict
 
 FORMS = ("logits", "probabilities", "top-k", "labels")
@@ -364,5 +364,5 @@ def first_problem(error: Exception) -> str:
     """The first line of what a parser says, with the field where pydantic names one."""
     if hasattr(error, "errors"):
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".").replace(". ", "; ")
+        return f"{plain('.'.join(map(str, first['loc'])))}: {plain(first['msg'], 200)}"
+    return plain(error, 200) or type(error).__name__

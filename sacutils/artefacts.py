@@ -21,6 +21,12 @@ class UserError(Exception):
     """Bad input: one clear sentence that names the file or field, what was found, and what is accepted."""
 
 
+def plain(text: object, most: int = 60) -> str:
+    """A stranger's text as it can stand inside a sentence: short, one line, nothing that steers a terminal."""
+    line = "".join(character for character in str(text).partition("\n")[0] if character.isprintable())
+    return line[:most].replace(". ", ".").rstrip(". ")
+
+
 def run_command(app: Callable[[], Any]) -> None:
     """Run a command line; bad input is one sentence on standard error and exit code 1."""
     try:

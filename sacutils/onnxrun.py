@@ -17,6 +17,8 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, Message
 
+from .artefacts import plain
+
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 """Domains of operators that are run: ONNX's own."""
 REFUSED = (
@@ -48,12 +50,6 @@ AT_ONCE = 2**22
 
 class Refused(Exception):
     """Why a file is not run: a predicate without the final stop, whose subject is the file."""
-
-
-def plain(text: object, most: int = 60) -> str:
-    """Text from a stranger's file as it can stand inside a sentence: short, one line, nothing that steers a terminal."""
-    line = "".join(character for character in str(text).partition("\n")[0] if character.isprintable())
-    return line[:most].replace(". ", ".").rstrip(". ")
 
 
 def limit(memory: int, seconds: int, largest_file: int) -> None:

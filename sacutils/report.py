@@ -42,7 +42,7 @@ class Case(NamedTuple):
     origins : dict of dict
         Origin of each reference and derivative by name.
     hashes : dict of str
-        SHA-256 of every file that was read, by its name.
+        SHA-256 of every file of answers that was read, and of what it was made from, by its part in the case and its name.
     """
 
     fingerprint: Fingerprint
@@ -85,7 +85,7 @@ def open_case(
     own = fingerprint.load(folder, published)
     theirs, described = _read(own, suspect)
     known = {}
-    origins, hashes = {}, {fingerprint.MANIFEST: own.commitment} | _hashes(suspect, described)
+    origins, hashes = {}, {fingerprint.MANIFEST: own.commitment} | _hashes("suspect", suspect, described)
     seen = {}
     for group, paths in (("reference", _files(references)), ("derivative", _files(derivatives))):
         known[group] = {}
@@ -99,9 +99,11 @@ def open_case(
             content = found.outputs.tobytes()
             if content in seen:
                 raise UserError(f"{path} holds the same answers as {seen[content]}; each model counts once.")
+            if group == "reference" and content == theirs.outputs.tobytes():
+                raise UserError(f"{path} holds the suspect's own answers; leave it out, or it would vouch for itself.")
             seen[content] = path
             known[group][name], origins[name] = found, record.origin
-            hashes |= _hashes(path, record)
+            hashes |= _hashes(group, path, record)
     if not known["reference"]:
         raise UserError("No reference was given; a distance means nothing without independent models to compare it with.")
     passed = fingerprint.check_controls(own, theirs, str(suspect))
@@ -114,12 +116,12 @@ def shown(origin: dict[str, str]) -> str:
     return ", ".join(value for key, value in origin.items() if "sha256" not in key and value)
 
 
-def _hashes(path: Path, described: Record) -> dict[str, str]:
+def _hashes(part: str, path: Path, described: Record) -> dict[str, str]:
     """SHA-256 of a file of answers, and of what they were made from."""
-    made_from = {
-        f"{described.origin.get('file', path.stem)} ({key})": v for key, v in described.origin.items() if "sha256" in key
-    }
-    return {path.name: artefacts.sha256(path)} | made_from
+    origin, file = described.origin, f"{part} {path.name}"
+    source = origin.get("file", origin.get("log", ""))
+    made_from = {f"{file}, made from {source}": value for key, value in origin.items() if "sha256" in key}
+    return {file: artefacts.sha256(path)} | made_from
 
 
 def _files(paths: list[Path]) -> list[Path]:

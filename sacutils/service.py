@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -40,6 +41,8 @@ MOST_REDIRECTS = 5
 TRY_AGAIN = (429, 500, 502, 503, 504)
 """Status codes after which the same request may succeed."""
 VARIABLE = re.compile(r"\$\{(\w+)\}")
+ROUNDING = 1e-6
+"""How far a probability may lie outside 0 to 1."""
 SHORTEST_SECRET = 4
 """Words of headers with fewer characters are not hidden: they are no secrets, and hiding them would garble sentences."""
 Show = Callable[[Any], str]
@@ -183,7 +186,7 @@ def ask(
     _check_url(url)
     headers = {name: _filled(value, name) for name, value in service.headers.items()}
     show = partial(_shown, _secrets(service, headers))
-    found = _open_journal(journal, url, service, identity, names)
+    found = _open_journal(journal, url, service, identity, names, len(class_names))
     waiting = [i for i, name in enumerate(names) if name not in found]
     session = requests.Session()
     session.trust_env = False  # no proxies, no passwords from .netrc
@@ -236,7 +239,7 @@ def ask(
                     f"{url} did not answer {probes[0]} after {service.retries + 1} tries ({error}); {len(found)} of "
                     f"{len(names)} probes are answered and kept in {journal.name}, and the same command goes on from there."
                 ) from None
-            found |= {name: _numbered(row) for name, row in zip(probes, rows, strict=True)}
+            found |= dict(zip(probes, rows, strict=True))
             bar.update(len(part))
     return [found[name] for name in names]
 
@@ -319,7 +322,7 @@ def _mapping_digest(service: Service) -> str:
     return artefacts.digest_of(service.model_dump(exclude={"rate", "timeout", "retries", "batch"}))
 
 
-def _open_journal(journal: Path, url: str, service: Service, identity: str, names: list[str]) -> dict[str, Any]:
+def _open_journal(journal: Path, url: str, service: Service, identity: str, names: list[str], classes: int) -> dict[str, Any]:
     """Answers that a journal holds already; begins it if it is not there."""
     head = {"format": "sac-calls-1", "fingerprint": identity, "url": url, "service": _mapping_digest(service)}
     if not journal.exists() and not journal.is_symlink():
@@ -338,7 +341,7 @@ def _open_journal(journal: Path, url: str, service: Service, identity: str, name
     try:
         first, *lines = [dict(json.loads(line)) for line in whole.splitlines()]
         known = {
-            name: _numbered(row)
+            name: _kept(row, classes)
             for line in lines
             if "answers" in line
             for name, row in zip(line["probes"], line["answers"], strict=True)
@@ -360,9 +363,21 @@ def _append(journal: Path, entry: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _numbered(row: Any) -> Any:
-    """An answer as it came out of a journal: JSON turns the numbers of classes into strings."""
-    return {int(key): value for key, value in row.items()} if isinstance(row, dict) else row
+def _kept(row: Any, classes: int) -> Any:
+    """An answer as it came out of a journal, in which JSON has turned the numbers of classes into strings.
+
+    Raises
+    ------
+    ValueError
+        If it is none that this program wrote.
+    """
+    kept = {int(key): value for key, value in row.items()} if isinstance(row, dict) else row
+    numbers = list(kept) if isinstance(kept, dict) else [kept] if type(kept) is int else []
+    scores = list(kept.values()) if isinstance(kept, dict) else kept if isinstance(kept, list) else []
+    complete = bool(numbers) or len(scores) == classes
+    if not (complete and all(0 <= n < classes for n in numbers) and all(type(s) is float and isfinite(s) for s in scores)):
+        raise ValueError
+    return kept
 
 
 def _image(content: bytes, service: Service) -> Any:
@@ -506,7 +521,7 @@ def _understood(
             f"{where} answered with status {response.status}; 200 is expected, so check the address and the headers."
         )
     try:
-        document = json.loads(response.body)
+        document = json.loads(response.body, object_pairs_hook=partial(_object, where, show))
     except (ValueError, RecursionError) as error:
         start = show(response.body[:2000].decode(errors="replace"))
         raise UserError(f"{where} answered no JSON ({type(error).__name__}), it begins with {start}.") from None
@@ -517,6 +532,16 @@ def _understood(
         what = f"{len(found)} answers" if isinstance(found, list) else type(found).__name__
         raise UserError(f"{where}: {what} at {service.answers!r}; a list of {len(probes)} is needed, one for each image.")
     return [_answer(row, service, f"{url} for {probe}", class_names, show) for row, probe in zip(found, probes, strict=True)]
+
+
+def _object(where: str, show: Show, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which each key may stand once; a parser would keep the last and say nothing."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+        raise UserError(f"{where} answered an object that has {show(twice)} twice; each key may occur once.")
+    return found
 
 
 def _seconds(retry_after: str | None) -> float:
@@ -561,7 +586,14 @@ def _answer(row: Any, service: Service, where: str, class_names: list[str], show
     numbers = [_class_number(name, where, class_names, show) for name, _ in pairs]
     if not numbers or len(set(numbers)) != len(numbers):
         raise UserError(f"{where}: {'a class is named twice' if numbers else 'no class is named'}; each may be named once.")
-    return {number: _number(value, where, show) for number, (_, value) in zip(numbers, pairs, strict=True)}
+    row = {number: _number(value, where, show) for number, (_, value) in zip(numbers, pairs, strict=True)}
+    odd = [value for value in row.values() if not -ROUNDING <= value <= 1 + ROUNDING]
+    if odd and len(row) < len(class_names):  # a class that is not named counts as 0, below which no logit would be
+        raise UserError(
+            f"{where}: {len(row)} of {len(class_names)} classes have scores, one is {show(odd[0])}; "
+            "from 0 to 1 are needed unless all classes are named."
+        )
+    return row
 
 
 def _number(value: Any, where: str, show: Show) -> float:

@@ -20,8 +20,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from . import answers, models
-from .artefacts import UserError
-from .onnxrun import plain
+from .artefacts import UserError, plain
 from .profiles import ROOT, Strict
 
 LARGEST = {"safetensors": 2**33, "onnx": 2**30}

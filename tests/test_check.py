@@ -22,6 +22,7 @@ from PIL import Image
 
 from sacutils import __main__ as command_line
 from sacutils import answers, attacks, data, fingerprint, training
+from sacutils.artefacts import sha256
 from tests.conftest import listing, recipe, save_weights
 
 SERVICE = "scores: ''\nbatch: 8\nretries: 3\nrate: 1000\n"
@@ -266,8 +267,26 @@ def test_the_report_is_one_page_without_network(cli, case, tmp_path):
     for probe in case["own"].manifest.probes:
         assert probe.sha256 in page
     record = json.loads((tmp_path / "r.json").read_text())
-    assert record["verdict"]["verdict"] in page and record["sha256"]["a.json"] and "nonce" not in record["fingerprint"]
+    assert record["verdict"]["verdict"] in page and record["sha256"]["suspect a.json"] and "nonce" not in record["fingerprint"]
     assert str(tmp_path) not in page and str(folder) not in page
+
+
+def test_a_reference_may_be_called_as_the_suspect_but_not_be_it(cli, case, tmp_path):
+    folder, out = case["folder"], tmp_path / "a.json"
+    cli("query", folder / "fp", "--out", out, "--model", folder / "stolen.safetensors", "--architecture", "vgg_bn_s")
+    known = sorted((folder / "independent").iterdir())
+    (tmp_path / "more").mkdir()
+    same_name = tmp_path / "more" / "a.json"
+    same_name.write_bytes(known[0].read_bytes())
+    verify = ["verify", folder / "fp", out, "--out", tmp_path / "v.json", "--references"]
+    assert cli(*verify, tmp_path / "more", "--alpha", "0.5")[0] in (3, 4)
+    hashes = json.loads((tmp_path / "v.json").read_text())["sha256"]
+    files = {"suspect a.json": out, "reference a.json": same_name}
+    assert {name: hashes[name] for name in files} == {name: sha256(path) for name, path in files.items()}
+    same_name.rename(tmp_path / "more" / "b.json")
+    (tmp_path / "more" / "c.json").write_bytes(out.read_bytes())
+    code, _, error = cli(*verify, tmp_path / "more")
+    assert code == 1 and "c.json holds the suspect's own answers" in error
 
 
 def test_references_of_a_zoo(cli, run, case, tmp_path, monkeypatch):
@@ -289,6 +308,7 @@ def test_wrong_uses_are_refused_and_write_nothing(cli, case, tmp_path):
     out = tmp_path / "a.json"
     cli("query", folder / "fp", "--out", out, "--model", folder / "stolen.safetensors", "--architecture", "vgg_bn_s")
     before = listing(tmp_path)
+    known = sorted((folder / "independent").iterdir())[0]
     query, check = ["query", folder / "fp", "--out", tmp_path / "b.json"], ["verify", folder / "fp", out, "--references"]
     own = [
         "fingerprint",
@@ -311,7 +331,7 @@ def test_wrong_uses_are_refused_and_write_nothing(cli, case, tmp_path):
         ([*query[:-1], tmp_path / "b.txt", "--table", out], ".json"),
         ([*query, "--table", tmp_path / "none.csv"], "missing"),
         ([*check, tmp_path / "nothing"], "missing"),
-        ([*check, out, "--references", out], "already among"),
+        ([*check, known, "--references", known], "already among"),
         ([*own], "--images"),
         ([*own, "--images", "nothing"], "'nothing'"),
         ([*own, "--images", folder / "images", "--kind", "w"], "surrogate"),

@@ -479,6 +479,8 @@ BAD = {
     "a word": (lambda n: {"scores": ["much", 0, 0]}, "'much'"),
     "true": (lambda n: {"scores": [True, 0, 0]}, "'True'"),
     "an unknown class": (lambda n: {"scores": {"bird": 1}}, "'bird'", "cat, dog, cow"),
+    "a logit of some classes": (lambda n: {"scores": {"cat": 2.5, "dog": 0.5}}, "2 of 3", "'2.5'", "0 to 1"),
+    "a negative score of some classes": (lambda n: {"scores": {"cat": 0.5, "dog": -0.1}}, "'-0.1'", "0 to 1"),
     "a class twice": (lambda n: {"scores": [{"label": "cat", "score": 1}, {"label": 0, "score": 0}]}, "named twice"),
     "no class": (lambda n: {"scores": {}}, "no class"),
     "another field": (lambda n: {"probabilities": [1, 0, 0]}, "'scores'", "probabilities"),
@@ -511,6 +513,7 @@ def test_bad_labels_are_refused(ask, server, refused):
     [
         (b"<html>sign in</html>", ["no JSON", "<html>"]),
         (b'{"predictions": ' + b"[" * 200_000, ["no JSON"]),
+        (b'{"predictions": [{"scores": {"cat": 0.1, "cat": 0.9}}]}', ["'cat' twice"]),
         (b'{"predictions": []}', ["0 answers", "4 is needed"]),
         (b'{"predictions": 3}', ["int", "4 is needed"]),
         (b"[]", ["'predictions'", "list"]),
@@ -529,6 +532,9 @@ def test_other_statuses_are_refused_at_once(ask, server, refused):
         assert server.requests == before + 1
 
 
+UNLIKELY = (99, -1, "x", None, [], [0.5], [None] * 3, {}, {"0": "x"}, {"99": 0.5}, {"x": 0.5}, [float("nan")] * 3)
+
+
 def test_the_journal_of_another_query_is_refused(ask, server, refused, tmp_path):
     ask()
     refused(lambda: ask(server.url + "2"), "calls.jsonl", "url")
@@ -543,6 +549,7 @@ def test_the_journal_of_another_query_is_refused(ask, server, refused, tmp_path)
         "3\n",
         content + "3\n",
         content + '{"answers": [1]}\n',
+        *(content + json.dumps(line | {"answers": [row] * len(line["probes"])}) + "\n" for row in UNLIKELY),
         content + json.dumps(line | {"probes": NAMES[:3]}) + "\n",
         content + '{"a": ' + "[" * 100_000 + "\n",
     ):
