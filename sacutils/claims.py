@@ -132,7 +132,7 @@ def alternatives(tables: Reference, attack: str) -> dict[str, pd.Series]:
     found = {name: pd.Series(over_sources(part, attack, negatives)) for name, (part, negatives) in parts.items()}
     for ablated, setting, name in (
         ("negatives", "attacker data, students' recipe", "against models with the students' recipe"),
-        ("extraction epochs", None, "after {} epochs of extraction"),
+        ("extraction epochs", None, "after {} of extraction"),
     ):
         rows = ablation(tables, ablated)
         rows = select(rows, series="SAC-w, probabilities", attack=lineage.LABELS[attack]) if len(rows) else rows
@@ -142,8 +142,12 @@ def alternatives(tables: Reference, attack: str) -> dict[str, pd.Series]:
             rows = select(rows, setting=setting)
         else:
             continue
-        found |= {name.format(row["setting"]): row for _, row in rows.iterrows()}
+        found |= {name.format(_epochs(row["setting"])): row for _, row in rows.iterrows()}
     return found
+
+
+def _epochs(count: str) -> str:
+    return f"{count} epoch{'' if count == '1' else 's'}"
 
 
 def _shown(pairs: dict[str, Any]) -> str:

@@ -62,7 +62,7 @@ def table(frame: pd.DataFrame, formats: dict[str, str] | None = None) -> HTML:
         The same text for the same table.
     """
     numeric = [i for i, column in enumerate(frame.columns) if pd.api.types.is_numeric_dtype(frame[column])]
-    size, side = ("0.88em", "0.4em") if len(frame.columns) > 5 else ("1em", "0.6em")
+    size, side = ("0.88em", "0.4em") if len(frame.columns) > 4 else ("1em", "0.6em")
     props = f"text-align: left; vertical-align: top; padding: 0.25em {side}; font-size: {size}"
     rules = [{"selector": "th, td", "props": props}]
     rules += [{"selector": f".col{i}", "props": "text-align: right"} for i in numeric]
@@ -70,9 +70,11 @@ def table(frame: pd.DataFrame, formats: dict[str, str] | None = None) -> HTML:
     short = [i for i, column in enumerate(frame.columns) if len(str(column)) <= 12]
     rules += [{"selector": f"td.col0, {', '.join(f'th.col{i}' for i in short)}", "props": "white-space: nowrap"}]
     wide = [i for i, column in enumerate(frame.columns) if frame[column].map(lambda value: len(str(value))).max() > 40]
-    if wide:
-        rules.append({"selector": ", ".join(f"td.col{i}" for i in wide), "props": "min-width: 16em; white-space: normal"})
-    frame = frame.map(lambda value: re.sub(r"(?<=\d), (?=[-+\d.]+\])", ",\u00a0", value) if isinstance(value, str) else value)
+    if wide:  # several of them fit beside each other on a laptop
+        props = f"min-width: {min(16, 24 // len(wide))}em; white-space: normal"
+        rules.append({"selector": ", ".join(f"td.col{i}" for i in wide), "props": props})
+    interval = r"(?<=[\d%]), (?=[-+\d.]+%?\])"
+    frame = frame.map(lambda value: re.sub(interval, ",\u00a0", value) if isinstance(value, str) else value)
     # By default the identifier is random, and every run would give another page.
     styler = frame.style.set_uuid(artefacts.digest_of([frame.to_json(), formats])[:8])
     styler.cell_ids = False

@@ -212,7 +212,7 @@ def _rule(
         known = (
             "It is farther away than the known derivatives."
             if derivatives
-            else "No derivatives were given: how often one looks like this is not known."
+            else "No derivatives were given: how often a derived model looks like this is not known."
         )
         return INDEPENDENCE, f"The suspect is not nearer to the owner's model than references are. {known}"
     if beyond:
