@@ -593,8 +593,8 @@ plots.table(pd.DataFrame(rows).rename(columns={"crossing": f"lines across {bar:.
 # is largest where many are about equally good.
 # :::
 #
-# **2. A sharper comparison.** Probabilities and labels are answered by the *same* models. Bootstrap the difference of their AUCs on Extract-L with the same
-# resampled models for both. Is its interval narrower than the two intervals suggest?
+# **2. A sharper comparison.** Probabilities and labels are answered by the *same* models. Bootstrap the difference of the AUCs of SAC-source on Extract-L
+# with the same resampled models for both. Is its interval narrower than the two intervals suggest?
 #
 # :::{dropdown} Solution
 # ```python
@@ -602,14 +602,15 @@ plots.table(pd.DataFrame(rows).rename(columns={"crossing": f"lines across {bar:.
 #
 # pairs = {}
 # for form in ("probabilities", "labels"):
-#     stolen, irrelevant = summaries.compared(summaries.configuration(run, "w", form), "extract_label")
+#     stolen, irrelevant = summaries.compared(summaries.configuration(run, "source", form), "extract_label")
 #     pairs[form] = (stolen[:, None] < irrelevant) + 0.5 * (stolen[:, None] == irrelevant)
 # difference, generator = pairs["labels"] - pairs["probabilities"], np.random.default_rng(0)
 # m, n = difference.shape
 # draws = [difference[np.ix_(generator.integers(m, size=m), generator.integers(n, size=n))].mean() for _ in range(2000)]
 # print(difference.mean(), np.quantile(draws, (0.025, 0.975)))
 # ```
-# If it excludes zero although the two intervals overlap, you see why *apart* is a strict word on this page.
+# If it excludes zero although the two intervals overlap, you see why *apart* is a strict word on this page. Where both forms separate the models perfectly, as
+# SAC-w may do, every draw is 0 and the bootstrap says nothing.
 # :::
 #
 # **3. The ends of the bandwidth.** Show that for $\gamma \to 0$ RBF and cosine give the same AUC. What does the RBF matrix become for $\gamma \to \infty$?

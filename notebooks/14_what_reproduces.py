@@ -360,10 +360,12 @@ wide(rows)
 #   interval takes half of the scale, or if it holds both the published value and 0.50 while these are more than {glue:text}`margin` apart. Otherwise it **does not**.
 # - *A is better than B* is asked where the published AUC of A is higher. It **reproduces** if the interval of the difference lies above 0; it **does not** if it lies below 0, or within
 #   {glue:text}`margin` of it; otherwise it is **undecided**.
-# - A claim on several cells **reproduces** if all do, **does not** if none does even in part, and holds **in part** otherwise.
+# - A claim on several cells **reproduces** if all do; holds **in part** if some do, or do in part; **does not** if none does even in part and at least one does not; and is
+#   **undecided** otherwise. Published values have two digits, so 0.005 is allowed at each end of an interval.
 # - *SAC-m*: its costs show no surrogate and no reference model, and its AUCs have SAC's published values. *Order*: of all pairs of published cells (method and attack) that differ by
 #   more than {glue:text}`margin`, at least the share {glue:text}`bar` have the same order in the means; in part from one half. *AKH*: no other method is better beyond the interval
-#   of the difference, over the six attacks together; in part if fewer than half are. *Irrelevant nearer*: the interval of the AUC lies below 0.50, on three extraction attacks in three output forms.
+#   of the difference, over the six attacks together; in part if fewer than half are. *Irrelevant nearer*: the interval of the AUC lies below 0.50, on three extraction attacks
+#   in three output forms, for SAC-w and for SAC-m.
 
 # %% tags=["hide-input"]
 judged = {
@@ -375,7 +377,7 @@ plots.table(overview.rename_axis("claim").reset_index())
 
 # %% [markdown]
 # And by which measured value, and why. *Because* lists what was measured on the same models: for SAC whether any other output form, probe set, company of irrelevant models, or strength
-# of the attack changes the verdict; how faithful the copies are; and how many models there are. These go along with a verdict; they do not prove its cause.
+# of the attack changes the verdict, and into which (*in part only*, *not*, *undecided*; or *would reproduce*); how faithful the copies are; and how many models there are. These go along with a verdict; they do not prove its cause.
 
 # %% tags=["hide-input"]
 for label in shown:
@@ -407,25 +409,21 @@ glue("verdict_lines", "; ".join(texts), display=False)
 everything = overview[list(shown)].stack().value_counts()
 glue("counts", listed(f"{word} {count}" for word, count in everything.items()), display=False)
 same = (overview[list(shown)].nunique(axis=1) == 1).sum()
-glue("same", f"{same} of {len(overview)}", display=False)
-glue(
-    "alike",
-    "with one column they must be" if len(shown) == 1 else "so a claim that comes out alike does not hang on one data set",
-    display=False,
-)
+alike = f"The references agree on {same} of {len(overview)} verdicts. The same word can cover very different values: compare SAC-m's."
+glue("alike", alike if len(shown) > 1 else "One column has nothing to agree with.", display=False)
 ordered = [f"{label}: {judged[label].loc['Order of attacks and methods', 'measured']}" for label in shown]
 glue("order", "; ".join(ordered), display=False)
 
 # %% [markdown]
 # The claim **{glue:text}`verdict`**. {glue:text}`verdict_lines`. Order: {glue:text}`order`.
 #
-# Over all claims of the ledger: {glue:text}`counts`. The verdict is the same in every column for {glue:text}`same` claims; {glue:text}`alike`.
+# Over all claims of the ledger and {glue:text}`shown`: {glue:text}`counts`. {glue:text}`alike`
 
 # %% [markdown]
 # ## What it means
 #
 # - **Read the spread first.** An interval over the models of one source does not know other sources. A claim on a method needs several sources, and even these few say little about the worst one.
-# - **To reproduce is not to be equal.** A published value without an interval, from one source with about twenty models a side, is itself uncertain; exercise 2 asks by how much. What is held
+# - **To reproduce is not to be equal.** A published value without an interval, from one source with ten or twenty stolen and as many irrelevant models, is itself uncertain; exercise 2 asks by how much. What is held
 #   against it here is an interval, and a wide interval holds nearly everything: *reproduces* with few models is a weak word.
 # - **A miss is not a refutation.** Where a line does not reproduce, the zoos differ in data, size of networks and images, recipes and queries, besides what *because* names. It says that the claim
 #   needs a condition, and the last column shows which choice would have made the difference here.
@@ -463,8 +461,8 @@ glue("order", "; ".join(ordered), display=False)
 # **3. Another bar.** `make notebook NAME=14_what_reproduces ARGS="-p bar 0.9 -p margin 0.1"`. Which verdicts change, and which do not move at all?
 #
 # :::{dropdown} What to look for
-# The bar matters only where the published value is itself at least as high. Verdicts that follow the published value itself, such as IPGuard's on extraction, move only if the bar falls between the value
-# and the interval. The margin makes *does not* easier to reach in comparisons: more differences count as level.
+# The bar matters in three places: for published values that are at least as high; for those below it, where *in part* needs an interval below it too, as with IPGuard on extraction; and as the
+# share that *Order* needs. A larger margin makes *does not* easier to reach in comparisons, since more differences count as level; it also leaves *Order* fewer pairs, and *undecided* fewer cells.
 # :::
 #
 # **4. All models in one pot?** Pool the models of all sources and compute one AUC on Extract-L. Why is it not the mean of the sources' AUCs, and which of the two does an owner want?

@@ -58,7 +58,7 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from sacutils import calibration, evaluation, fingerprint, plots, training, verdict, weights
+from sacutils import calibration, evaluation, fingerprint, lineage, plots, training, verdict, weights
 from sacutils.artefacts import sha256
 from sacutils.profiles import Probes
 from sacutils.runs import open_run, provenance_line
@@ -126,7 +126,8 @@ glue("form", form, display=False)
 #
 # A table of answers whose rows got mixed up, a service with another order of classes, images that are prepared in another way: each makes a *stolen* model look
 # independent. On plain images that the source answers with the greatest certainty, any model of the task should agree with it; a suspect that agrees no more often
-# than chance allows is refused and not judged.
+# than chance allows is refused and not judged. So is one with new labels: the models of Transfer-A and Transfer-L
+# do not occur on this page.
 
 # %% tags=["hide-input"]
 checked = pd.DataFrame(
@@ -223,6 +224,9 @@ glue("inside", "lies in" if rate.low <= alpha <= rate.high else "lies outside", 
 
 # %% tags=["hide-input"]
 groups = calibration.nearest(alarms[alarms["left_out"] == "its group"], ["group"])
+on_owner_data = groups.set_index("group").loc[lineage.LABELS["irrelevant_owner"]]
+glue("owner_rate", str(on_owner_data["nearest"]), display=False)
+glue("owner_chance", f"{on_owner_data['by_chance']:.1%}", display=False)
 columns = {"group": "group left out", "models": "models", "references": "references"}
 plots.table(
     groups.assign(nearest=groups["nearest"].map(str), by_chance=groups["by_chance"].map("{:.1%}".format)).rename(
@@ -233,13 +237,14 @@ plots.table(
 # %% [markdown]
 # ```{admonition} Choose references that a defendant would choose
 # :class: warning
-# A suspect that was honestly trained on *your* data (bought, public, or leaked before) lies nearer to your model than models on other data do. If no reference
-# was trained on such data, the test takes it for a thief. The same goes for a shared architecture and a shared recipe.
+# A suspect that was honestly trained on *your* data (bought, public, or leaked before) may lie nearer to your model than models on other data do: here
+# {glue:text}`owner_rate` of such models are nearer than every reference when none of these was trained on your data; chance would give
+# {glue:text}`owner_chance`. Without such references the test may take them for thieves. The same goes for a shared architecture and a shared recipe.
 # ```
 #
 # ## How many stolen models are found?
 #
-# Each stolen model of the zoo is judged by all {glue:text}`references` references, for what a suspect may show.
+# Each stolen model of the zoo that has the source's labels is judged by all {glue:text}`references` references, for what a suspect may show.
 
 # %% tags=["hide-input"]
 parts = []
@@ -291,7 +296,7 @@ plots.table(found[[*columns, "inconclusive"]].rename(columns=columns))
 # ## What it means
 #
 # - **The verdict is about the references as much as about the suspect.** Say which they were; the report prints each with its origin.
-# - **A p-value is not a probability of guilt.** It is the share of independent models that look at least as near. How many thieves there are among suspects it does not know.
+# - **A p-value is not a probability of guilt.** It is the share of independent models, the suspect counted among them, that look at least as near. How many thieves there are among suspects it does not know.
 # - **Closeness has no direction.** If the suspect is older, the same numbers accuse you. Hence the date.
 # - **Clearing is weaker than finding.** A thief can move a copy away {cite:p}`removalnet2023`; consistent with independence is not proof of it.
 #
@@ -317,9 +322,9 @@ plots.table(found[[*columns, "inconclusive"]].rename(columns=columns))
 # What happens, and what protects it?
 #
 # :::{dropdown} Solution
-# Take the images on which `source` and the victim are wrong with the same label, and use them as probes instead of those of SAC-w. The victim then repeats every label of
-# the source, the references do not, and p falls to its floor. Nothing in the numbers shows the trick. The commitment does: it must be older than the victim's
-# publication. And a court can demand fresh probes, drawn by somebody else.
+# Take the images on which `source` and the accused model are wrong with the same label, and use them as probes instead of those of SAC-w. The accused then repeats every label of
+# the source, the references do not, and p falls to its floor. Nothing in the numbers shows the trick. The commitment does: it must be older than the accused
+# model's publication. And a court can demand fresh probes, drawn by somebody else.
 # :::
 #
 # **3. Reading the interval.** Why is the bootstrap taken over probes and not over references?

@@ -64,8 +64,10 @@ def ask(run: "Run", pixels: torch.Tensor) -> list[Known]:
     known = []
     for place, spec, derived, variant in found:
         logits = training.logits_of(place.zoo.get(spec.name), pixels.to(run.device)).double().numpy()
+        # the reference models of a baseline are trained exactly as the irrelevant models on owner data
+        step = "irrelevant_owner" if spec.step == "reference" else spec.step
         name = f"{spec.slug}{variant.replace(' (', '.').rstrip(')')}"
-        group = lineage.LABELS[spec.step] + variant
+        group = lineage.LABELS[step] + variant
         known.append(Known(name, derived, group, spec.architecture, answers.detect(logits)))
     return known
 

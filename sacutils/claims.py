@@ -89,7 +89,11 @@ def judge_difference(row: dict[str, Any], margin: float) -> str:
 
 
 def together(words: list[str]) -> str:
-    """One word for several cells: *reproduces* if all do, *does not* if none does even in part, and *in part* otherwise."""
+    """One word for several cells.
+
+    *Reproduces* if all do; *in part* if some do, or do in part; *does not* if none does even in part and at least one does not;
+    *undecided* otherwise.
+    """
     if set(words) == {REPRODUCES}:
         return REPRODUCES
     if {REPRODUCES, IN_PART} & set(words):
@@ -186,13 +190,14 @@ def _on_sac(
     for step in steps:
         for choice, row in alternatives(tables, step).items():
             choices.setdefault(choice, {})[lineage.LABELS[step]] = row
-    others: dict[str, list[str]] = {REPRODUCES: [], DOES_NOT: [], UNDECIDED: []}
+    others: dict[str, list[str]] = {REPRODUCES: [], IN_PART: [], DOES_NOT: [], UNDECIDED: []}
     for choice, rows in choices.items():
         found = together([judge(row, values[attack], bar, margin) for attack, row in rows.items()])
         lowest = min(rows, key=lambda attack: rows[attack].auc.value)
         shown_as = f"{choice} ({f'{lowest} ' if len(rows) > 1 else ''}{rows[lowest].auc})"
-        others[DOES_NOT if found == IN_PART else found].append(shown_as)
-    phrases = {DOES_NOT: "would not", UNDECIDED: "undecided"} if word == REPRODUCES else {REPRODUCES: "would"}
+        others[found].append(shown_as)
+    weaker = {IN_PART: "in part only", DOES_NOT: "not", UNDECIDED: "undecided"}
+    phrases = weaker if word == REPRODUCES else {REPRODUCES: "would reproduce"}
     turned = "; ".join(f"{phrase} {', '.join(others[key])}" for key, phrase in phrases.items() if others[key])
     because = turned or f"none of {len(choices)} other choices {'changes that' if word == REPRODUCES else 'makes it reproduce'}"
     sizes = dict.fromkeys(f"{row.n_stolen} against {row.n_irrelevant}" for row in shown.values())
@@ -326,12 +331,15 @@ def _on_order(tables: Reference, stated: dict[str, dict[str, float]], bar: float
 
 
 def _on_nearness(tables: Reference) -> dict[str, str]:
-    """MarginFinger's finding that irrelevant models lie nearer to the source than extracted ones."""
+    """MarginFinger's finding that irrelevant models lie nearer to the source than extracted ones, for SAC-w and SAC-m."""
+    attacks = [lineage.LABELS[step] for step in EXTRACTION]
+    stated = published("Tiny-ImageNet")
     cells = {}
-    for form in ("probabilities", "labels", "logits"):
-        for row in summary(tables, "SAC-w", form, "cosine").itertuples():
-            if row.attack in [lineage.LABELS[step] for step in EXTRACTION]:
-                cells[f"{row.attack} from {form}"] = row
+    for name in stated:
+        for form in ("probabilities", "labels", "logits"):
+            for row in summary(tables, name, form, "cosine").itertuples():
+                if row.attack in attacks:
+                    cells[f"{name} on {row.attack} from {form}"] = row
     words = {
         name: UNDECIDED if _too_wide(row) else REPRODUCES if row.auc.high < 0.5 else DOES_NOT for name, row in cells.items()
     }
@@ -341,10 +349,9 @@ def _on_nearness(tables: Reference) -> dict[str, str]:
     reasons = [f"nearer: {', '.join(below) or 'none'}", *_copies(tables, EXTRACTION)]
     fewest = alternatives(tables, "extract_label")
     reasons += [f"{name}: {row.auc}, fidelity {row.fidelity:.0%}" for name, row in fewest.items() if "epochs" in name]
-    theirs = [published("Tiny-ImageNet")["SAC-w"][lineage.LABELS[step]] for step in EXTRACTION]
-    stated = f"AUC {min(theirs):.2f}–{max(theirs):.2f} (Tiny-ImageNet)"
-    word = together(list(words.values()))
-    return _row("Irrelevant models are nearer", stated, measured, word, reasons)
+    theirs = [values[attack] for values in stated.values() for attack in attacks]
+    shown = f"AUC {min(theirs):.2f}–{max(theirs):.2f} (Tiny-ImageNet)"
+    return _row("Irrelevant models are nearer", shown, measured, together(list(words.values())), reasons)
 
 
 def claims(tables: Reference, bar: float = 0.95, margin: float = 0.05) -> pd.DataFrame:

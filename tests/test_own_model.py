@@ -18,12 +18,12 @@ BLOCKS = {name: text for name, text in re.findall(r"```\{code-block\} \w+\n:capt
 def test_the_example_runs_as_printed(tmp_path):
     for name in ("mynet.py", "train.py"):
         (tmp_path / name).write_text(BLOCKS[name])
-    call = f'sac() {{ "{sys.executable}" -m sacutils "$@"; }}\npython() {{ "{sys.executable}" "$@"; }}\nset -e\n'
+    script, there = re.subn(r"(?m)^PYTHON=.*$", f'PYTHON="{sys.executable}"', BLOCKS["check.sh"])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        ["bash", "-c", call + BLOCKS["check.sh"]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert there == 1 and done.returncode == 0, done.stdout + done.stderr
     assert "Commitment: " in done.stdout and "exit code 3" in done.stdout
     verdicts = {who: json.loads((tmp_path / f"{who}-verdict.json").read_text())["verdict"] for who in ("copy", "stranger")}
     assert verdicts["copy"]["verdict"] == "consistent with derivation" and verdicts["copy"]["p_floor"] == 1 / 21

@@ -362,14 +362,14 @@ def test_perfect_separation_reproduces_and_nobody_is_better():
 def test_a_miss_names_the_choice_that_would_have_reproduced():
     found = verdicts(zoo_of(3, {("SAC-w", "probabilities", step) for step in EXTRACTED})).loc["SAC on Extract-L"]
     assert found["verdict"] == "does not" and found["measured"].startswith("0.00 [0.00, ")
-    assert "would from labels (1.00 [" in found["because"] and "from raw logits" in found["because"]
+    assert "would reproduce from labels (1.00 [" in found["because"] and "from raw logits" in found["because"]
     assert "owner data" not in found["because"] and "fidelity of the copies 90%, of irrelevant models 60%" in found["because"]
     assert "8 against 8" in found["because"]
 
 
 def test_a_hit_names_the_choice_that_would_have_missed():
     found = verdicts(zoo_of(3, {("SAC-w", "logits", "extract_label")})).loc["SAC on Extract-L"]
-    assert found["verdict"] == "reproduces" and "would not from raw logits (0.00 [" in found["because"]
+    assert found["verdict"] == "reproduces" and "not from raw logits (0.00 [" in found["because"]
     assert "after 2 epochs of extraction (0.20 [0.10, 0.20])" in found["because"]
 
 
@@ -385,9 +385,9 @@ def test_light_pruning_is_told_from_heavy_pruning():
 
 
 def test_irrelevant_models_that_are_nearer_everywhere_reproduce_that_finding():
-    every = {("SAC-w", form, step) for form in FORMS for step in EXTRACTED}
+    every = {(probes, form, step) for probes in ("SAC-w", "SAC-m") for form in FORMS for step in EXTRACTED}
     found = verdicts(zoo_of(3, every)).loc["Irrelevant models are nearer"]
-    assert found["verdict"] == "reproduces" and "9 of 9" in found["measured"]
+    assert found["verdict"] == "reproduces" and "18 of 18" in found["measured"]
     some = verdicts(zoo_of(3, {cell for cell in every if cell[1] == "logits"})).loc["Irrelevant models are nearer"]
     assert some["verdict"] == "in part" and "Extract-L from logits" in some["because"]
 
