@@ -1,5 +1,12 @@
 """Check a suspect against a model of your own: ``python -m sacutils fingerprint | query | verify | report``."""
 
+import os
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # Python looks into the current folder first, and a suspect's folder may hold a typer.py
+    sys.path[:] = [each for each in sys.path if each not in ("", os.getcwd())]  # noqa: PTH109, pathlib may be there too
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,8 +32,8 @@ app = typer.Typer(
 
     4. `report` writes the same as one page that can be read without network, and as JSON.
 
-    A file from a stranger is never executed: weights are read from safetensors and ONNX only. No command uses the network,
-    but `query --url`.""",
+    A file from a stranger is never executed: weights are read from safetensors and ONNX only. No command uses the network
+    but `query --url`, and `--zoo` if the data set of its profile is not there yet.""",
 )
 
 Folder = Annotated[Path, typer.Argument(help="The folder of the fingerprint.", show_default=False)]
@@ -127,12 +134,12 @@ def fingerprint(
     zoo: Annotated[
         str | None, typer.Option(help="Instead of --model and --images: the source of a profile's zoo, such as fashion.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every choice; with --zoo that of the run.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of every choice; with --zoo that of the run.")] = 0,
 ) -> None:
     """Make a fingerprint folder from your model, and print the commitment to publish."""
     from . import fingerprint as prints
     from . import weights
-    from .artefacts import sha256
+    from .artefacts import readable, sha256
     from .profiles import Probes
 
     settings, how = Probes(count=count, second_count=4), _preprocessing(mean, std, input_size, layout, maximum)
@@ -165,7 +172,7 @@ def fingerprint(
         others = [(path, None if weights.kind_of(path) == "onnx" else named) for path in surrogate or []]
 
     def record(path: Path, name: str | None) -> prints.Model:
-        return prints.Model(file=path.name, sha256=sha256(path), architecture=name, preprocessing=how)
+        return prints.Model(file=readable(path.name), sha256=sha256(path), architecture=name, preprocessing=how)
 
     def answer(path: Path, name: str | None) -> prints.Answer:
         return lambda pixels: weights.outputs(path, pixels, len(names), name, how)
@@ -193,6 +200,15 @@ def fingerprint(
         "Publish or time-stamp this hash now, keep the folder secret, and open it when you need it: a fingerprint without a\n"
         "date proves nothing about who came first. Anybody can recompute it with: sha256sum --check COMMITMENT"
     )
+
+
+def _free(path: Path) -> None:
+    """Refuse a path that exists, or cannot come into being because a part of it is a file."""
+    if path.exists() or path.is_symlink():
+        raise UserError(f"{path} exists; answers and verdicts are never overwritten, so give another name.")
+    above = next(each for each in path.absolute().parents if each.exists())
+    if not above.is_dir():
+        raise UserError(f"{path} cannot be written, since {above} is no folder.")
 
 
 def _trained(run: Any, name: str) -> Path:
@@ -223,7 +239,7 @@ def query(
     service: Annotated[Path | None, typer.Option(help="YAML that says how requests and responses look.")] = None,
     table: Annotated[Path | None, typer.Option(help="Answers that somebody else made: .csv, .parquet or .npy.")] = None,
     zoo: Annotated[str | None, typer.Option(help="All models of a profile's zoo, as references and derivatives.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the zoo's run.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the zoo's run.")] = 0,
     name: Annotated[
         str | None, typer.Option(help="What the suspect is called in the report; else the name of the file or host.")
     ] = None,
@@ -251,6 +267,7 @@ def query(
         )
     if (url is None) != (service is None):
         raise UserError("--url and --service go together: the one says where, the other how to ask.")
+    _free(out)
     own = prints.load(folder)
     classes, how = own.manifest.class_names, _preprocessing(mean, std, input_size, layout, maximum)
     if zoo is not None:
@@ -261,8 +278,6 @@ def query(
         return
     if out.suffix != ".json":
         raise UserError(f"--out {out} is not accepted; answers are written to a .json file.")
-    if out.exists() or out.is_symlink():
-        raise UserError(f"{out} exists; answers are never overwritten, so give another name.")
     if model is not None:
         _write(own, *_ask_file(own, model, architecture, how), out, name or model.name)
         return
@@ -308,8 +323,10 @@ def _query_folder(own: Any, folder: Path, architecture: str | None, how: "Prepro
     files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".onnx"))
     if not files:
         raise UserError(f"{folder} holds no .safetensors or .onnx files; give a file, or a folder of them.")
-    if out.exists():
-        raise UserError(f"{out} exists; answers are never overwritten, so give another name.")
+    stems = [path.stem for path in files]
+    twice = [path for path in files if stems.count(path.stem) > 1]
+    if twice:
+        raise UserError(f"{folder}: {twice[0].name} and {twice[1].name} would have the same answers file; names must differ.")
     answered = []
     for path in files:
         named = None if weights.kind_of(path) == "onnx" else architecture
@@ -326,8 +343,6 @@ def _query_zoo(own: Any, zoo: str, seed: int, out: Path) -> None:
     run = open_run(zoo, {"seed": seed})
     if run.material.class_names != own.manifest.class_names:
         raise UserError(f"The zoo of {zoo!r} has other classes than the fingerprint; references need the same.")
-    if out.exists():
-        raise UserError(f"{out} exists; answers are never overwritten, so give another name.")
     known = calibration.ask(run, own.pixels)
     for each in known:
         origin = {"kind": "zoo", "profile": run.profile.run_name, "group": each.group, "architecture": each.architecture}
@@ -354,6 +369,8 @@ def verify(
     """
     from . import artefacts, report, verdict
 
+    if out is not None:
+        _free(out)
     case = report.open_case(folder, suspect, references, derivatives or [], alpha, commitment)
     if out is not None:
         artefacts.write_json(out, report.record(case))
@@ -376,10 +393,13 @@ def write_report(
 
     if out.suffix != ".html":
         raise UserError(f"--out {out} is not accepted; the report is written to a .html file.")
+    beside = out.with_suffix(".json")
+    for path in (out, beside):
+        _free(path)
     case = report.open_case(folder, suspect, references, derivatives or [], alpha, commitment)
-    page = report.page(case)
-    artefacts.write_json(out.with_suffix(".json"), report.record(case))
+    page, record = report.page(case), report.record(case)
     artefacts.write_text(out, page)
+    artefacts.write_json(beside, record)
     print(f"{out}: {case.verdict.verdict}")
 
 

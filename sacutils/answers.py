@@ -51,7 +51,7 @@ class Record(Strict):
     outputs: list[list[float]]
 
 
-def detect(values: np.ndarray) -> Answers:
+def detect(values: np.ndarray, where: str = "The model") -> Answers:
     """Tell from the numbers alone what kind of answers they are.
 
     Rows of one 1 and zeros are labels. Non-negative rows that sum to 1 (up to rounding to two decimals) are probabilities;
@@ -62,11 +62,18 @@ def detect(values: np.ndarray) -> Answers:
     ----------
     values : numpy.ndarray
         float64, shape (n, classes), finite.
+    where : str
+        Whose answers they are, for what is said of them.
 
     Returns
     -------
     Answers
         The same numbers with their form.
+
+    Raises
+    ------
+    UserError
+        If they are probabilities in another unit, such as percent: as logits they would mislead the comparison.
     """
     classes = values.shape[1]
     named = int((values > 0).sum(1).max())
@@ -78,7 +85,38 @@ def detect(values: np.ndarray) -> Answers:
             return Answers(values, "probabilities", classes)
         if named < classes and np.all(sums > 0):
             return Answers(values, "top-k", named)
+    elif values.min() >= 0:
+        sums = values.sum(1)
+        if np.ptp(sums) <= 0.02 * sums.max() or named < classes:
+            raise UserError(
+                f"{where} answers with scores up to {values.max():g}, none below 0, that sum to about {np.median(sums):g}; "
+                "divide them so that probabilities sum to 1, or give logits."
+            )
     return Answers(values, "logits", classes)
+
+
+def agreeing(found: Answers, where: str) -> Answers:
+    """The same answers, if their numbers are of the form that is stated with them.
+
+    Raises
+    ------
+    UserError
+        If not: a comparison would treat the numbers as what they are not.
+    """
+    values, form, k = found
+    classes = values.shape[1]
+    match form:
+        case "top-k":
+            right = 1 <= k < classes and values.min() >= 0 and values.max() <= 1 + 1e-6
+        case "labels":
+            right = k == 1 and detect(values, where).form == "labels"
+        case "probabilities":
+            right = k == classes and detect(values, where).form in ("probabilities", "labels")
+        case _:
+            right = k == classes and detect(values, where).form == "logits"
+    if not right:
+        raise UserError(f"{where}: form is {form!r} and k is {k}; the numbers are no such answers on {classes} classes.")
+    return found
 
 
 def from_rows(rows: list[Any], classes: int) -> Answers:
@@ -103,8 +141,8 @@ def from_rows(rows: list[Any], classes: int) -> Answers:
             output[list(map(int, row))] = list(row.values())
         k = min(len(row) for row in rows)
         # a list that names every class is a full answer, whatever its shape
-        return detect(outputs) if k == classes else Answers(outputs, "top-k", k)
-    return detect(np.array(rows, dtype=float))
+        return detect(outputs, "The service") if k == classes else Answers(outputs, "top-k", k)
+    return detect(np.array(rows, dtype=float), "The service")
 
 
 def weakest(answers: list[Answers]) -> tuple[str, int]:
@@ -190,7 +228,7 @@ def read_table(path: Path, names: list[str], class_names: list[str]) -> Answers:
         raise UserError(
             f"{path} has the ending {suffix or 'none'!r}; answers are read from .csv, .parquet, .npy, or .json made by query."
         )
-    table = _frame(path, len(names))
+    table = _frame(path, len(names), 2 * len(class_names) + 1)
     if "probe" not in table:
         raise UserError(f"{path} has no column 'probe'; it names the probe file of each row, such as {names[0]}.")
     _check_order(path, table["probe"].tolist(), names)
@@ -198,7 +236,8 @@ def read_table(path: Path, names: list[str], class_names: list[str]) -> Answers:
     if missing.to_numpy().any():
         row, column = np.argwhere(missing.to_numpy())[0]
         raise UserError(f"{path}: column {table.columns[column]!r} has no value for {names[row]}; every cell is needed.")
-    index = {name: number for number, name in enumerate(class_names)} | {str(n): n for n in range(len(class_names))}
+    # where names are numbers too, the name counts
+    index = {str(n): n for n in range(len(class_names))} | {name: number for number, name in enumerate(class_names)}
     columns = [column for column in table if column != "probe"]
     if columns == ["label"]:
         return from_rows([_class_number(path, value, index, class_names) for value in table["label"]], len(class_names))
@@ -207,18 +246,18 @@ def read_table(path: Path, names: list[str], class_names: list[str]) -> Answers:
     places = [index.get(column) for column in columns]
     if sorted(place for place in places if place is not None) != list(range(len(class_names))) or None in places:
         raise UserError(
-            f"{path} has the columns {', '.join(columns[:12]) or 'none'} besides probe; needed are label, or label_1, "
-            f"score_1 and so on, or one for each of the {len(class_names)} classes {', '.join(class_names[:12])}"
-            f"{', ...' if len(class_names) > 12 else ''}."
+            f"{path} has the columns {plain(', '.join(columns[:12]), 200) or 'none'} besides probe; needed are label, or "
+            f"label_1, score_1 and so on, or one for each of the {len(class_names)} classes "
+            f"{plain(', '.join(class_names[:12]), 200)}{', ...' if len(class_names) > 12 else ''}."
         )
     values = np.empty((len(names), len(class_names)))
     for column, place in zip(columns, places, strict=True):
         values[:, place] = _numbers(path, table[column], column, names)
-    return detect(checked(values, str(path), names, len(class_names)))
+    return detect(checked(values, str(path), names, len(class_names)), str(path))
 
 
-def _frame(path: Path, rows: int) -> pd.DataFrame:
-    """A table of strings with the expected number of rows; its size is looked at before it is read."""
+def _frame(path: Path, rows: int, columns: int) -> pd.DataFrame:
+    """A table of strings with the expected number of rows; its size is looked at before it is read, `columns` is the most."""
     try:
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
@@ -229,17 +268,27 @@ def _frame(path: Path, rows: int) -> pd.DataFrame:
                 raise UserError(
                     f"{path} holds {meta.num_rows:,} rows, {size:,} bytes when unpacked; {rows} are needed, one for each probe."
                 )
-            table = pq.read_table(path).to_pandas()
+            found = meta.num_columns
+        else:
+            with open(path, "rb") as file:
+                found = file.readline().count(b",") + 1
+        if found > columns:
+            raise UserError(f"{path} has {found:,} columns; at most {columns:,} are needed.")
+        if path.suffix.lower() == ".parquet":
+            table = pq.read_table(path).to_pandas(ignore_metadata=True)
         else:
             table = pd.read_csv(path, dtype=str, keep_default_na=False, compression=None, encoding="utf-8")
-    except (ValueError, OSError, TypeError) as error:  # pandas' and pyarrow's own errors are kinds of these
+        table.columns = [str(column) for column in table.columns]
+        cells = table.map(lambda value: "" if value is None or value != value else str(value))
+    except UserError:
+        raise
+    except Exception as error:  # a parser of a stranger's bytes may raise anything
         raise UserError(f"{path} cannot be read as a table ({first_problem(error)}).") from None
     if len(table) != rows:
         raise UserError(f"{path} holds {len(table):,} rows; {rows} are needed, one for each probe.")
     if len(set(table.columns)) != len(table.columns):
         raise UserError(f"{path} has two columns of the same name; each may occur once.")
-    table.columns = [str(column) for column in table.columns]
-    return table.map(lambda value: "" if value is None or value != value else str(value))
+    return cells
 
 
 def _check_order(path: Path, found: list[str], names: list[str]) -> None:
@@ -291,8 +340,8 @@ def _from_top_k(path: Path, table: pd.DataFrame, columns: list[str], index: dict
 def _from_array(path: Path, names: list[str], classes: int) -> Answers:
     try:
         # mapped, so that a header which claims a huge shape allocates nothing
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        values = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # a parser of a stranger's bytes may raise anything
         raise UserError(f"{path} cannot be read as an NPY array of numbers ({first_problem(error)}).") from None
     if values.dtype.kind not in "iuf":
         raise UserError(f"{path} holds values of type {values.dtype}; numbers are needed.")
@@ -300,7 +349,7 @@ def _from_array(path: Path, names: list[str], classes: int) -> Answers:
         if values.shape != (len(names),) or not (0 <= values.min() and values.max() < classes):
             raise UserError(f"{path} holds {len(values)} labels; {len(names)} from 0 to {classes - 1} are needed.")
         return from_rows(values.tolist(), classes)
-    return detect(checked(values, str(path), names, classes))
+    return detect(checked(values, str(path), names, classes), str(path))
 
 
 def regular(path: Path, largest: int) -> None:
@@ -323,8 +372,8 @@ def write(path: Path, answers: Answers, commitment: str, name: str, origin: dict
     record = Record(
         format="sac-answers-1",
         fingerprint=commitment,
-        name=name,
-        origin=origin,
+        name=artefacts.readable(name),
+        origin={key: artefacts.readable(value) for key, value in origin.items()},
         tool=tool,
         utc=artefacts.provenance()["utc"],
         form=answers.form,
@@ -344,20 +393,33 @@ def read(path: Path, commitment: str, names: list[str], classes: int) -> tuple[A
     """
     regular(path, LARGEST)
     try:
-        record = Record.model_validate(json.loads(path.read_text(encoding="utf-8")), strict=False)
+        record = Record.model_validate(parsed(path), strict=False)
     except (ValueError, RecursionError) as error:  # pydantic's error is a ValueError
         raise UserError(f"{path} is no file of answers made by query ({first_problem(error)}).") from None
     if record.fingerprint != commitment:
         raise UserError(
-            f"{path} was made for the fingerprint {record.fingerprint[:12]}, this one is {commitment[:12]}; "
+            f"{path} was made for the fingerprint {plain(record.fingerprint, 12)}, this one is {commitment[:12]}; "
             "ask the suspect again."
         )
     if len({len(row) for row in record.outputs}) != 1:
         raise UserError(f"{path}: outputs has rows of different lengths; {len(names)} probes x {classes} classes are needed.")
     values = checked(np.array(record.outputs, dtype=float), f"{path}: outputs", names, classes)
-    if not 1 <= record.k <= classes:
-        raise UserError(f"{path}: k is {record.k}; 1 to {classes} are accepted.")
-    return Answers(values, record.form, record.k), record
+    return agreeing(Answers(values, record.form, record.k), str(path)), record
+
+
+def parsed(path: Path) -> Any:
+    """The JSON in a file, whose objects have each key once and whose strings can be written again.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        If it is no such JSON.
+    """
+    text = path.read_text(encoding="utf-8")
+    value = json.loads(text, object_pairs_hook=artefacts.once)
+    if "\\ud" in text.lower():  # half of a surrogate pair is no text
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def first_problem(error: Exception) -> str:

@@ -27,13 +27,40 @@ def plain(text: object, most: int = 60) -> str:
     return line[:most].replace(". ", ".").rstrip(". ")
 
 
+def readable(name: str) -> str:
+    """A name of a file as text that can be written, also where the file system allows bytes that are none."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are all different, because readers disagree on which of two counts; for ``json.loads``.
+
+    Raises
+    ------
+    ValueError
+        If a key occurs twice.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+        raise ValueError(f"{plain(twice)!r} occurs twice in one object")
+    return found
+
+
 def run_command(app: Callable[[], Any]) -> None:
     """Run a command line; bad input is one sentence on standard error and exit code 1."""
     try:
         app()
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sentence = str(error)
+    except OSError as error:
+        sentence = f"{error.filename or 'A file'} cannot be read or written ({error.strerror or type(error).__name__})."
+    else:
+        return
+    # the last net: whatever a stranger's text in it is, it is one line and steers no terminal
+    print(f"Error: {''.join(c if c.isprintable() else ' ' for c in readable(sentence))}", file=sys.stderr)
+    sys.exit(1)
 
 
 def sha256(path: Path) -> str:

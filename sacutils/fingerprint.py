@@ -27,8 +27,15 @@ CONTROLS = 20
 FEWEST_CONTROLS = 10
 LARGEST_SIDE = 1024
 LARGEST_FILE = 8 * 2**20
+MOST_IMAGES = 5000 + CONTROLS
+LARGEST_IMAGES = 2**30
+"""Bytes of all images of a folder when they are unpacked."""
+LONGEST_NAME = 100
 MANIFEST = "manifest.json"
 COMMITMENT = "COMMITMENT"
+
+DOWNLOADED = {"fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+"""Data sets that are not in the repository, and what torchvision calls them."""
 
 # from uint8 images, shape (n, channels, height, width), to a model's outputs, float64, shape (n, classes)
 Answer = Callable[[torch.Tensor], np.ndarray]
@@ -171,6 +178,7 @@ def make(
         raise UserError(
             f"kind {kind!r} needs true labels, and {described} has none; use one folder per class, or kind m, normal or jc."
         )
+    _check_names(class_names, "class names")
     others = surrogates or []
     if (kind == "w") != bool(others):
         raise UserError(
@@ -193,7 +201,7 @@ def make(
             f"kind {kind!r} makes some probes equal; with fewer probes, another seed or a larger patch they differ."
         )
     index = keep[torch.cat([chosen.index, controls])[order]].tolist()
-    own = answers.detect(owner(pixels))
+    own = answers.detect(owner(pixels), "Your model")
     staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     (staging / "probes").mkdir(parents=True)
     try:
@@ -222,7 +230,12 @@ def make(
             k=own.k,
             outputs=[[float(f"{value:.9g}") for value in row] for row in own.outputs],
         )
-        artefacts.write_text(staging / MANIFEST, json.dumps(manifest.model_dump(), indent=1) + "\n")
+        text = json.dumps(manifest.model_dump(), indent=1) + "\n"
+        if len(text) > answers.LARGEST:
+            raise UserError(
+                f"The manifest would have {len(text):,} bytes; at most {answers.LARGEST:,} are accepted: fewer probes."
+            )
+        artefacts.write_text(staging / MANIFEST, text)
         artefacts.write_text(staging / COMMITMENT, f"{artefacts.sha256(staging / MANIFEST)}  {MANIFEST}\n")
         staging.rename(folder)
     finally:
@@ -316,7 +329,7 @@ def load(folder: Path, published: str | None = None) -> Fingerprint:
     if stated != [commitment, MANIFEST]:
         raise UserError(
             f"{folder / MANIFEST} was altered: its SHA-256 begins {commitment[:12]}, "
-            f"COMMITMENT says {(stated or ['nothing'])[0][:12]}."
+            f"COMMITMENT says {artefacts.plain((stated or ['nothing'])[0], 12)}."
         )
     if published is not None and published.strip().lower() != commitment:
         raise UserError(
@@ -324,7 +337,7 @@ def load(folder: Path, published: str | None = None) -> Fingerprint:
             "it is another fingerprint."
         )
     try:
-        manifest = Manifest.model_validate(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        manifest = Manifest.model_validate(answers.parsed(folder / MANIFEST))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{folder / MANIFEST} is no manifest of a fingerprint ({answers.first_problem(error)}).") from None
     _check_manifest(folder, manifest)
@@ -335,7 +348,8 @@ def load(folder: Path, published: str | None = None) -> Fingerprint:
         )
     names = [probe.file for probe in manifest.probes]
     outputs = answers.checked(np.array(manifest.outputs), f"{folder / MANIFEST}: outputs", names, len(manifest.class_names))
-    return Fingerprint(folder, manifest, commitment, pixels, Answers(outputs, manifest.form, manifest.k))
+    own = answers.agreeing(Answers(outputs, manifest.form, manifest.k), f"{folder / MANIFEST}: outputs")
+    return Fingerprint(folder, manifest, commitment, pixels, own)
 
 
 def _check_manifest(folder: Path, manifest: Manifest) -> None:
@@ -358,14 +372,26 @@ def _check_manifest(folder: Path, manifest: Manifest) -> None:
     rows = {len(row) for row in manifest.outputs}
     if len(manifest.class_names) < 2 or rows != {len(manifest.class_names)}:
         raise UserError(f"{folder / MANIFEST}: outputs and class_names have different lengths; one output per class is needed.")
-    if not 1 <= manifest.k <= len(manifest.class_names):
-        raise UserError(f"{folder / MANIFEST}: k is {manifest.k}; 1 to {len(manifest.class_names)} are accepted.")
+    _check_names(manifest.class_names, str(folder / MANIFEST))
+    bytes_of_images = len(names) * manifest.height * manifest.width * manifest.channels
+    if len(names) > MOST_IMAGES or bytes_of_images > LARGEST_IMAGES:
+        raise UserError(
+            f"{folder / MANIFEST} lists {len(names):,} images, {bytes_of_images:,} bytes when unpacked; "
+            f"at most {MOST_IMAGES:,} and {LARGEST_IMAGES:,} are accepted."
+        )
     present = {path.name for path in (folder / "probes").iterdir()}
     if present != set(names):
         odd = sorted(present ^ set(names))[0]
         raise UserError(
             f"{folder / 'probes' / odd} is {'missing' if odd in names else 'not in the manifest'}; the folder was altered."
         )
+
+
+def _check_names(class_names: list[str], where: str) -> None:
+    odd = [name for name in class_names if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME]
+    if odd or len(set(class_names)) != len(class_names):
+        what = f"the class name {artefacts.plain(odd[0])!r} is not accepted" if odd else "a class name occurs twice"
+        raise UserError(f"{where}: {what}; names differ and have 1 to {LONGEST_NAME} characters that can be printed.")
 
 
 def _read_png(path: Path, sha256: str, manifest: Manifest) -> torch.Tensor:
@@ -476,6 +502,16 @@ def read_images(
         known = [each for each in profiles.DataSet.model_fields["name"].annotation.__args__ if each != "imagefolder"]
         if name not in known:
             raise UserError(f"images {name!r} is neither a folder nor a data set; known are {', '.join(known)}.")
+        if name in DOWNLOADED:
+            from torchvision import datasets
+
+            try:
+                getattr(datasets, DOWNLOADED[name])(str(data.FOLDER), train=True, download=False)
+            except RuntimeError:
+                raise UserError(
+                    f"images {name!r} is not in {data.FOLDER}, and this command uses no network; let torchvision or make book "
+                    "download it there first."
+                ) from None
         sizes = {"fashion_subset": 28, "fashion_mnist": 28, "digits": 16}
         images, classes = data.load(profiles.DataSet(name=name, image_size=size or sizes.get(name, 32)))
         if images.pixels.shape[1] != channels:

@@ -115,7 +115,7 @@ def image_rows(rows: dict[str, torch.Tensor], titles: dict[str, list[str]] | Non
         for i, (ax, image) in enumerate(zip(line, pixels, strict=False)):
             _show_pixels(ax, image)
             if titles:
-                ax.set_title(titles[name][i], fontsize=9)
+                ax.set_title(titles[name][i], fontsize=9, parse_math=False)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     return fig
 

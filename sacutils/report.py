@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -190,7 +191,9 @@ def record(case: Case) -> dict[str, Any]:
 def _picture(figure: Figure) -> str:
     """A figure as an image that a page can hold within itself."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of class names in a script that the font lacks
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     plt.close(figure)
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -75,8 +75,8 @@ class Service(Strict):
     label: str | None = None
     label_key: str = "label"
     score_key: str = "score"
-    rate: Annotated[float, Field(gt=0)] = 10
-    timeout: Annotated[float, Field(gt=0)] = 30
+    rate: Annotated[float, Field(ge=0.001, le=1_000_000)] = 10
+    timeout: Annotated[float, Field(gt=0, le=3600)] = 30
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     redirect_hosts: list[str] = Field(default_factory=list)
 
@@ -127,14 +127,23 @@ def load_service(path: Path) -> Service:
     """
     answers.regular(path, 2**20)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Plain)
         return Service.model_validate(values if values is not None else {})
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML ({answers.first_problem(error)}).") from None
     except pydantic.ValidationError as error:
         raise UserError(f"{path} is not accepted: {_problem(error)}.") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:  # of tags with unfit values
         raise UserError(f"{path} is not accepted ({answers.first_problem(error)}).") from None
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases, by which a few lines could stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias; write the value out instead")
+        return super().compose_node(parent, index)
 
 
 def _problem(error: pydantic.ValidationError) -> str:
@@ -158,7 +167,7 @@ def ask(
     Parameters
     ----------
     url : str
-        http or https.
+        http or https; may name environment variables as ``${NAME}``, which are neither logged nor printed.
     service : Service
         How to ask.
     names : list of str
@@ -183,9 +192,10 @@ def ask(
         If the service does not answer, answers something that is not accepted, or redirects elsewhere. What was answered before
         stays in the journal.
     """
-    _check_url(url)
+    address = _expanded(url, "The URL")
+    _check_url(address, url)
     headers = {name: _filled(value, name) for name, value in service.headers.items()}
-    show = partial(_shown, _secrets(service, headers))
+    show = partial(_shown, _secrets([url, *service.headers.values()], headers))
     found = _open_journal(journal, url, service, identity, names, len(class_names))
     waiting = [i for i, name in enumerate(names) if name not in found]
     session = requests.Session()
@@ -212,7 +222,7 @@ def ask(
                 start, received = time.monotonic(), bytearray()
                 entry: dict[str, Any] = {"utc": _now(), "probes": probes, "attempt": attempts}
                 try:
-                    response = _send(session, url, service, headers, images, received, pace, show)
+                    response = _send(session, address, url, service, headers, images, received, pace, show)
                     entry["status"] = response.status
                     rows = _understood(response, service, url, probes, class_names, show)
                     entry["answers"] = rows
@@ -275,21 +285,27 @@ def _same_place(old: SplitResult, new: SplitResult) -> bool:
     return same_port if old.scheme == new.scheme else (old.scheme, new.scheme) == ("http", "https")
 
 
-def _check_url(url: str) -> None:
-    parts = _address(url)
-    if parts is None or parts.scheme not in ("http", "https") or re.search(r"\s", url):
+def _check_url(address: str, url: str) -> None:
+    """Refuse an address that is none of http or https; `url` is the same with the names of its variables."""
+    parts = _address(address)
+    if parts is None or parts.scheme not in ("http", "https") or re.search(r"\s", address):
         shown = "" if "@" in url else f" {_shown([], url)}"  # what stands before an @ may be a password
         raise UserError(f"The URL{shown} is not accepted; only http://host/path and https://host/path are.")
     if "@" in parts.netloc:
         raise UserError("The URL holds a user name or password; put them into headers of the service file, as ${NAME}.")
 
 
-def _filled(value: str, header: str) -> str:
-    """A header's value with environment variables in place of ``${NAME}``."""
+def _expanded(value: str, where: str) -> str:
+    """Text with environment variables in place of ``${NAME}``."""
     missing = [name for name in VARIABLE.findall(value) if name not in os.environ]
     if missing:
-        raise UserError(f"headers: {header} needs the environment variable {missing[0]}, which is not set.")
-    value = VARIABLE.sub(lambda match: os.environ[match[1]], value)
+        raise UserError(f"{where} needs the environment variable {missing[0]}, which is not set.")
+    return VARIABLE.sub(lambda match: os.environ[match[1]], value)
+
+
+def _filled(value: str, header: str) -> str:
+    """A header's value as it is sent."""
+    value = _expanded(value, f"headers: {header}")
     try:
         requests.utils.check_header_validity((header, value))
         header.encode("ascii"), value.encode("latin-1")
@@ -300,9 +316,9 @@ def _filled(value: str, header: str) -> str:
     return value
 
 
-def _secrets(service: Service, headers: dict[str, str]) -> list[str]:
+def _secrets(templates: list[str], headers: dict[str, str]) -> list[str]:
     """Words that must not appear in sentences and in the log: of headers and of environment variables, the longest first."""
-    variables = [os.environ[name] for value in service.headers.values() for name in VARIABLE.findall(value)]
+    variables = [os.environ[name] for value in templates for name in VARIABLE.findall(value)]
     words = {word for value in [*headers.values(), *variables] for word in value.split() if len(word) >= SHORTEST_SECRET}
     return sorted(words, key=len, reverse=True)
 
@@ -332,6 +348,8 @@ def _open_journal(journal: Path, url: str, service: Service, identity: str, name
     answers.regular(journal, LARGEST_JOURNAL)
     content = journal.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
+    if not content.startswith(b'{"format": "sac-calls-1"'[: len(content)]):
+        raise UserError(f"{journal} is damaged or no log of calls; delete it, or give the answers another name.")
     if whole != content:  # killed while a line was written
         with open(journal, "r+b") as file:
             file.truncate(len(whole))
@@ -374,8 +392,10 @@ def _kept(row: Any, classes: int) -> Any:
     kept = {int(key): value for key, value in row.items()} if isinstance(row, dict) else row
     numbers = list(kept) if isinstance(kept, dict) else [kept] if type(kept) is int else []
     scores = list(kept.values()) if isinstance(kept, dict) else kept if isinstance(kept, list) else []
-    complete = bool(numbers) or len(scores) == classes
-    if not (complete and all(0 <= n < classes for n in numbers) and all(type(s) is float and isfinite(s) for s in scores)):
+    complete = len(scores) == classes
+    bounds = (-inf, inf) if complete else (-ROUNDING, 1 + ROUNDING)
+    right = all(type(s) is float and isfinite(s) and bounds[0] <= s <= bounds[1] for s in scores)
+    if not ((complete or numbers) and right and all(0 <= n < classes for n in numbers)):
         raise ValueError
     return kept
 
@@ -411,6 +431,7 @@ def _document(service: Service, written: Any) -> Any:
 
 def _send(
     session: requests.Session,
+    address: str,
     url: str,
     service: Service,
     headers: dict[str, str],
@@ -428,7 +449,7 @@ def _send(
     UserError
         If it redirects elsewhere or answers without end.
     """
-    home, body, deadline = _address(url), _request(service, images), time.monotonic() + service.timeout
+    home, body, deadline = _address(address), _request(service, images), time.monotonic() + service.timeout
     target = home
     for _ in range(MOST_REDIRECTS + 1):
         own = headers if _same_place(home, target) else {}  # secrets never go to another host or port
@@ -521,10 +542,10 @@ def _understood(
             f"{where} answered with status {response.status}; 200 is expected, so check the address and the headers."
         )
     try:
-        document = json.loads(response.body, object_pairs_hook=partial(_object, where, show))
+        document = json.loads(response.body, object_pairs_hook=artefacts.once)
     except (ValueError, RecursionError) as error:
         start = show(response.body[:2000].decode(errors="replace"))
-        raise UserError(f"{where} answered no JSON ({type(error).__name__}), it begins with {start}.") from None
+        raise UserError(f"{where} answered no JSON ({show(error)}), it begins with {start}.") from None
     found = _at(document, service.answers, where, "answers", show)
     if service.one:
         found = [found]
@@ -532,16 +553,6 @@ def _understood(
         what = f"{len(found)} answers" if isinstance(found, list) else type(found).__name__
         raise UserError(f"{where}: {what} at {service.answers!r}; a list of {len(probes)} is needed, one for each image.")
     return [_answer(row, service, f"{url} for {probe}", class_names, show) for row, probe in zip(found, probes, strict=True)]
-
-
-def _object(where: str, show: Show, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which each key may stand once; a parser would keep the last and say nothing."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
-        raise UserError(f"{where} answered an object that has {show(twice)} twice; each key may occur once.")
-    return found
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -204,7 +204,8 @@ def _rule(
 ) -> tuple[str, str]:
     if floor > alpha:
         return INCONCLUSIVE, f"With {n} references no p-value below {floor:.3f} is possible, and the level is {alpha:g}."
-    if p_low <= alpha < p_high:
+    # a bootstrap's interval need not hold the value itself
+    if min(p, p_low) <= alpha < max(p, p_high):
         return INCONCLUSIVE, f"With other probes the p-value could fall on either side of {alpha:g}."
     if p > alpha:
         if derivatives and not beyond:

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from . import answers, models
-from .artefacts import UserError, plain
+from .artefacts import UserError, once, plain
 from .profiles import ROOT, Strict
 
 LARGEST = {"safetensors": 2**33, "onnx": 2**30}
@@ -215,7 +215,7 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
             )
         content = file.read(length)
     try:
-        tensors = json.loads(content, object_pairs_hook=_once)
+        tensors = json.loads(content, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: the header is not valid JSON ({_said(error)}).") from None
     if not isinstance(tensors, dict):
@@ -234,14 +234,6 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
     if end != size - 8 - length:
         raise UserError(f"{path} holds {size - 8 - length:,} bytes of tensors and its header describes {end:,}; it is damaged.")
     return tensors
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose names are all different, because readers disagree on which of two counts."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
 
 
 def _problem(entry: Any) -> str:

@@ -183,9 +183,53 @@ def test_written_answers_come_back(tmp_path, refused):
         ("outputs", [[0.1] * 3] * 3 + [[0.1]], "different lengths"),
         ("k", 9, "k is 9"),
         ("form", "guess", "form"),
+        ("form", "logits", "no such answers"),
+        ("form", "labels", "no such answers"),
+        ("form", "top-k", "no such answers"),
+        ("outputs", np.log(SHARES).tolist(), "no such answers"),
+        ("name", "a\ud800", "surrogates"),
         ("extra", 1, "extra"),
     ]:
         path.write_text(json.dumps(content | {field: value}))
         refused(lambda: answers.read(path, "c" * 64, NAMES, 3), "a.json", word)
+    path.write_text(json.dumps(content)[:-1] + ', "form": "logits"}')
+    refused(lambda: answers.read(path, "c" * 64, NAMES, 3), "'form' occurs twice")
     path.write_text("[" * 100_000)
     refused(lambda: answers.read(path, "c" * 64, NAMES, 3), "a.json")
+
+
+@pytest.mark.parametrize("unit", [100, 255, 1000])
+def test_probabilities_in_another_unit_are_refused(refused, unit):
+    refused(lambda: answers.detect(SHARES * unit, "x.csv"), "x.csv", f"about {unit}", "divide")
+    refused(lambda: answers.detect(np.where(SHARES >= 0.3, SHARES, 0) * unit), "divide")  # the likeliest classes only
+    refused(lambda: answers.from_rows((SHARES * unit).tolist(), 3), "The service", "divide")
+    assert answers.detect(np.log(SHARES) + 7).form == "logits"  # none below 0 either, but their sums differ
+
+
+def test_a_name_that_is_a_number_counts_as_a_name(tmp_path):
+    names = ["0", "2", "1"]
+    pd.DataFrame({"probe": NAMES, "label": ["2", "1", "0", "2"]}).to_csv(tmp_path / "a.csv", index=False)
+    assert answers.predicted(answers.read_table(tmp_path / "a.csv", NAMES, names)).tolist() == [1, 2, 0, 1]
+
+
+def test_tables_that_confuse_their_parsers_are_refused(tmp_path, refused):
+    def read(name):
+        return lambda: answers.read_table(tmp_path / name, NAMES, CLASSES)
+
+    with open(tmp_path / "zip.npy", "wb") as file:
+        np.savez(file, a=SHARES)
+    refused(read("zip.npy"), "zip.npy")
+    np.save(tmp_path / "a.npy", SHARES)
+    whole = (tmp_path / "a.npy").read_bytes()
+    for number, header in enumerate(
+        ["'", "-" * 9000 + "1", "{[]:1}", whole[10:128].decode().replace("(4, 3)", f"({10**40},)")]
+    ):
+        content = header.encode().ljust(10_000)
+        (tmp_path / f"{number}.npy").write_bytes(whole[:8] + len(content).to_bytes(2, "little") + content + whole[128:])
+        refused(read(f"{number}.npy"), f"{number}.npy")
+    pd.DataFrame({"probe": NAMES, "label": [[1, 2]] * 4}).to_parquet(tmp_path / "lists.parquet")
+    refused(read("lists.parquet"), "lists.parquet")
+    (tmp_path / "wide.csv").write_text("probe" + "," * 100_000 + "\n")
+    refused(read("wide.csv"), "100,001 columns", "at most 7")
+    (tmp_path / "steers.csv").write_text("probe,\x1b[2J\n" + "".join(f"{name},1\n" for name in NAMES))
+    assert "\x1b" not in refused(read("steers.csv"), "columns")

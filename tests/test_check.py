@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import threading
 import zipfile
@@ -21,8 +22,9 @@ import torch
 from PIL import Image
 
 from sacutils import __main__ as command_line
-from sacutils import answers, attacks, data, fingerprint, training
-from sacutils.artefacts import sha256
+from sacutils import answers, attacks, data, fingerprint, plots, report, training
+from sacutils.artefacts import UserError, run_command, sha256
+from sacutils.profiles import ROOT
 from tests.conftest import listing, recipe, save_weights
 
 SERVICE = "scores: ''\nbatch: 8\nretries: 3\nrate: 1000\n"
@@ -271,6 +273,57 @@ def test_the_report_is_one_page_without_network(cli, case, tmp_path):
     assert str(tmp_path) not in page and str(folder) not in page
 
 
+def test_verdicts_and_answers_are_never_overwritten(cli, case, tmp_path):
+    folder, out = case["folder"], tmp_path / "a.json"
+    cli("query", folder / "fp", "--out", out, "--model", folder / "stolen.safetensors", "--architecture", "vgg_bn_s")
+    (tmp_path / "file").touch()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    known = ["--references", folder / "independent"]
+    two = tmp_path / "two"
+    two.mkdir()
+    for ending in ("safetensors", "onnx"):
+        (two / f"m.{ending}").touch()
+    for arguments, *words in [
+        (["verify", folder / "fp", out, *known, "--out", out], "a.json exists"),
+        (["report", folder / "fp", out, *known, "--out", tmp_path / "a.html"], "a.json exists"),
+        (["verify", folder / "fp", out, *known, "--out", tmp_path], "exists"),
+        (["verify", folder / "fp", out, *known, "--out", tmp_path / "file" / "v.json"], "no folder"),
+        (["query", folder / "fp", "--out", tmp_path / "file" / "b.json", "--table", "none.csv"], "no folder"),
+        (["query", folder / "fp", "--out", tmp_path / "answers", "--model", two], "m.onnx and m.safetensors"),
+        (["query", folder / "fp", "--out", tmp_path / ("b" * 300 + ".json"), "--table", "none.csv"], "too long"),
+    ]:
+        code, _, error = cli(*arguments)
+        assert code == 1 and error.startswith("Error: ") and error.count("\n") == 1, (arguments, error)
+        assert all(word in error for word in words), error
+    shutil.rmtree(two)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_module_in_the_current_folder_is_not_run(tmp_path):
+    for name in ("typer", "rich", "numpy", "torch", "json", "pathlib", "typing"):
+        (tmp_path / f"{name}.py").write_text("open('harm', 'w').close()\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "sacutils", "verify", "fp", "a.json", "--references", "b.json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "fp is no folder" in done.stderr
+    assert not (tmp_path / "harm").exists()
+
+
+def test_what_is_printed_steers_no_terminal(monkeypatch, capsys):
+    def fail() -> None:
+        raise UserError("a\x1b[2Jb\nc")
+
+    with pytest.raises(SystemExit):
+        run_command(fail)
+    assert capsys.readouterr().err == "Error: a [2Jb c\n"
+
+
+def test_class_names_are_text_and_no_formulas(case, tmp_path):
+    pixels = case["own"].pixels[:2]
+    figure = plots.image_rows({"row": pixels}, {"row": [r"a$\frac{$", "\u732b"]})
+    assert report._picture(figure).startswith("data:image/svg")
+
+
 def test_a_reference_may_be_called_as_the_suspect_but_not_be_it(cli, case, tmp_path):
     folder, out = case["folder"], tmp_path / "a.json"
     cli("query", folder / "fp", "--out", out, "--model", folder / "stolen.safetensors", "--architecture", "vgg_bn_s")
@@ -278,8 +331,8 @@ def test_a_reference_may_be_called_as_the_suspect_but_not_be_it(cli, case, tmp_p
     (tmp_path / "more").mkdir()
     same_name = tmp_path / "more" / "a.json"
     same_name.write_bytes(known[0].read_bytes())
-    verify = ["verify", folder / "fp", out, "--out", tmp_path / "v.json", "--references"]
-    assert cli(*verify, tmp_path / "more", "--alpha", "0.5")[0] in (3, 4)
+    verify = ["verify", folder / "fp", out, "--references"]
+    assert cli(*verify, tmp_path / "more", "--alpha", "0.5", "--out", tmp_path / "v.json")[0] in (3, 4)
     hashes = json.loads((tmp_path / "v.json").read_text())["sha256"]
     files = {"suspect a.json": out, "reference a.json": same_name}
     assert {name: hashes[name] for name in files} == {name: sha256(path) for name, path in files.items()}

@@ -191,6 +191,10 @@ def test_a_forged_manifest_reaches_no_file_outside(copy, refused, tmp_path):
         ({"class_names": ["a"]}, ["class_names"]),
         ({"outputs": [[0.0]]}, ["class_names"]),
         ({"k": 0}, ["k is 0"]),
+        ({"form": "probabilities"}, ["form is 'probabilities'"]),
+        ({"class_names": ["same"] * 10}, ["occurs twice"]),
+        ({"class_names": ["\x1b[2J", *"bcdefghij"]}, ["'[2J'", "printed"]),
+        ({"class_names": ["x" * 200, *"bcdefghij"]}, ["100 characters"]),
         ({"probes": []}, ["0 probes"]),
         ({"form": "guess"}, ["form"]),
         ({"unknown": 1}, ["unknown"]),
@@ -200,6 +204,24 @@ def test_a_forged_manifest_reaches_no_file_outside(copy, refused, tmp_path):
 def test_a_forged_manifest_is_refused(copy, refused, changes, words):
     rewrite(copy, **changes)
     refused(lambda: fingerprint.load(copy), "manifest.json" if changes != {"width": 17} else "probe-0000.png", *words)
+
+
+def test_more_images_than_memory_is_meant_for_are_refused(copy, refused, monkeypatch):
+    monkeypatch.setattr(fingerprint, "LARGEST_IMAGES", 1000)
+    refused(lambda: fingerprint.load(copy), "manifest.json", "bytes when unpacked", "1,000")
+
+
+def test_a_manifest_that_would_be_too_large_is_not_written(make, refused, monkeypatch, tmp_path):
+    monkeypatch.setattr(fingerprint.answers, "LARGEST", 1000)
+    refused(lambda: make(target=tmp_path / "fp"), "fewer probes")
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", fingerprint.DOWNLOADED)
+def test_a_data_set_is_not_downloaded(name, refused, monkeypatch, tmp_path):
+    monkeypatch.setattr(fingerprint.data, "FOLDER", tmp_path)
+    refused(lambda: fingerprint.read_images(name, None, 3, 0), name, "no network")
+    assert listing(tmp_path) == []
 
 
 def test_two_equal_probes_are_refused(copy, refused):

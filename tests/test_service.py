@@ -513,7 +513,7 @@ def test_bad_labels_are_refused(ask, server, refused):
     [
         (b"<html>sign in</html>", ["no JSON", "<html>"]),
         (b'{"predictions": ' + b"[" * 200_000, ["no JSON"]),
-        (b'{"predictions": [{"scores": {"cat": 0.1, "cat": 0.9}}]}', ["'cat' twice"]),
+        (b'{"predictions": [{"scores": {"cat": 0.1, "cat": 0.9}}]}', ["'cat' occurs twice"]),
         (b'{"predictions": []}', ["0 answers", "4 is needed"]),
         (b'{"predictions": 3}', ["int", "4 is needed"]),
         (b"[]", ["'predictions'", "list"]),
@@ -588,6 +588,26 @@ def test_secrets_that_the_service_sends_back_are_hidden(ask, server, refused, tm
     assert "very-secret" not in (tmp_path / "calls.jsonl").read_text().lower()
 
 
+def test_a_key_in_the_address_is_sent_and_never_shown(ask, server, refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAC_TOKEN", "very-secret")
+    url = server.url.replace("/predict", "/${SAC_TOKEN}?key=${SAC_TOKEN}")
+    paths, respond = [], server.respond
+    server.respond = lambda handler, body: paths.append(handler.path) or respond(handler, body)
+    assert ask(url) == EXPECTED and set(paths) == {"/very-secret?key=very-secret"}
+    assert "very-secret" not in (tmp_path / "calls.jsonl").read_text()
+    server.respond = lambda handler, body: send(handler, {"at": handler.path}, 404)
+    (tmp_path / "calls.jsonl").unlink()
+    assert "very-secret" not in refused(lambda: ask(url), "status 404")
+    monkeypatch.delenv("SAC_TOKEN")
+    refused(lambda: ask(url), "The URL", "SAC_TOKEN")
+
+
+def test_a_file_that_is_no_log_is_left_as_it_is(ask, refused, tmp_path):
+    (tmp_path / "calls.jsonl").write_text("my notes, without a line break")
+    refused(lambda: ask(), "calls.jsonl", "no log of calls")
+    assert (tmp_path / "calls.jsonl").read_text() == "my notes, without a line break"
+
+
 @pytest.mark.parametrize("value", ["secret\n", " secret", "secret\r\nX: y", "secret \u20ac"])
 def test_headers_that_cannot_be_sent_are_refused_without_their_value(ask, server, refused, tmp_path, monkeypatch, value):
     monkeypatch.setenv("SAC_TOKEN", value)
@@ -616,6 +636,11 @@ def test_service_files_are_read_or_refused(tmp_path, refused):
         ("scores: a\nimages: ''", "images"),
         ("scores: a\ntimeout: .nan", "timeout"),
         ("[1", "YAML"),
+        ("scores: &a a\nextra: {x: *a}", "alias"),
+        ("scores: a\nrate: !!bool x", "s.yaml"),
+        ("scores: a\nrate: !!int ''", "s.yaml"),
+        ("scores: a\ntimeout: 1e300", "timeout"),
+        ("scores: a\nrate: 1e-300", "rate"),
         ("just text", "s.yaml"),
     ]:
         path.write_text(text)

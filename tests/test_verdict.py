@@ -71,6 +71,13 @@ def test_copy_and_stranger_get_their_verdicts():
     assert stranger.p_derivative == 1 / 25 and copy.p_derivative > 0.9
 
 
+def test_an_interval_that_does_not_hold_the_p_value_is_heeded():
+    for p, low, high in [(0.02, 0.12, 0.46), (0.06, 0.01, 0.05), (0.02, 0.06, 0.06)]:
+        assert verdict._rule(p, low, high, 0.01, 0.05, False, False, 99)[0] == verdict.INCONCLUSIVE
+    assert verdict._rule(0.02, 0.01, 0.04, 0.01, 0.05, False, False, 99)[0] == verdict.DERIVATION
+    assert verdict._rule(0.06, 0.06, 0.2, 0.01, 0.05, False, False, 99)[0] == verdict.INDEPENDENCE
+
+
 def test_too_few_references_are_never_enough():
     few = dict(list(REFERENCES.items())[:18])
     for suspect in (COPY, STRANGER):
