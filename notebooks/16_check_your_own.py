@@ -141,8 +141,8 @@ plots.table(table.reset_index().assign(derived=lambda t: t["derived"].map({True:
 # %% [markdown]
 # ## Three suspects
 #
-# The verdict has three values and no probability of guilt. Intervals are a bootstrap over probes: had other probes been drawn, would it be the same? A
-# p-value whose interval lies on both sides of $\alpha$ gives *inconclusive*.
+# The verdict has three values and no probability of guilt. Intervals are a bootstrap over probes: had other probes been drawn, would it be the same? If the
+# p-value and the ends of its interval do not lie on one side of $\alpha$, the verdict is *inconclusive*.
 
 # %% tags=["hide-input"]
 chosen = {}

@@ -59,7 +59,7 @@ def run_command(app: Callable[[], Any]) -> None:
     else:
         return
     # the last net: whatever a stranger's text in it is, it is one line and steers no terminal
-    print(f"Error: {''.join(c if c.isprintable() else ' ' for c in readable(sentence))}", file=sys.stderr)
+    print(f"Error: {''.join(c if c.isprintable() else ' ' for c in sentence)}", file=sys.stderr)
     sys.exit(1)
 
 

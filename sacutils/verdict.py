@@ -130,9 +130,9 @@ def judge(
 
     All are brought to the most telling output form that each of them has. The verdict is
 
-    - *consistent with derivation* if p is at most `alpha` in its whole bootstrap interval, and the suspect is not farther away
-      than the known derivatives are;
-    - *consistent with independence* if p is above `alpha` in the whole interval, so many references are there that it could
+    - *consistent with derivation* if p and its whole bootstrap interval are at most `alpha`, and the suspect is not farther
+      away than the known derivatives are;
+    - *consistent with independence* if p and the whole interval are above `alpha`, so many references are there that it could
       have been below, and, where derivatives are known, the suspect is farther away than they are;
     - *inconclusive* otherwise.
 

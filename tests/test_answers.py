@@ -212,6 +212,7 @@ def test_a_name_that_is_a_number_counts_as_a_name(tmp_path):
     assert answers.predicted(answers.read_table(tmp_path / "a.csv", NAMES, names)).tolist() == [1, 2, 0, 1]
 
 
+@pytest.mark.filterwarnings("ignore:Reading .*npy")
 def test_tables_that_confuse_their_parsers_are_refused(tmp_path, refused):
     def read(name):
         return lambda: answers.read_table(tmp_path / name, NAMES, CLASSES)

@@ -311,11 +311,11 @@ def test_a_module_in_the_current_folder_is_not_run(tmp_path):
 
 def test_what_is_printed_steers_no_terminal(monkeypatch, capsys):
     def fail() -> None:
-        raise UserError("a\x1b[2Jb\nc")
+        raise UserError("a\x1b[2Jb\nc\ud800")
 
     with pytest.raises(SystemExit):
         run_command(fail)
-    assert capsys.readouterr().err == "Error: a [2Jb c\n"
+    assert capsys.readouterr().err == "Error: a [2Jb c \n"
 
 
 def test_class_names_are_text_and_no_formulas(case, tmp_path):
