@@ -1,6 +1,7 @@
 """Answers of a model on probe images, in whatever form its service shows them, and the files that hold them."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -268,16 +269,14 @@ def _frame(path: Path, rows: int, columns: int) -> pd.DataFrame:
                 raise UserError(
                     f"{path} holds {meta.num_rows:,} rows, {size:,} bytes when unpacked; {rows} are needed, one for each probe."
                 )
-            found = meta.num_columns
+            found, read = meta.num_columns, lambda: pq.read_table(path).to_pandas(ignore_metadata=True)
         else:
             with open(path, "rb") as file:
                 found = file.readline().count(b",") + 1
+            read = partial(pd.read_csv, path, dtype=str, keep_default_na=False, compression=None, encoding="utf-8")
         if found > columns:
             raise UserError(f"{path} has {found:,} columns; at most {columns:,} are needed.")
-        if path.suffix.lower() == ".parquet":
-            table = pq.read_table(path).to_pandas(ignore_metadata=True)
-        else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, compression=None, encoding="utf-8")
+        table = read()
         table.columns = [str(column) for column in table.columns]
         cells = table.map(lambda value: "" if value is None or value != value else str(value))
     except UserError:
