@@ -1,53 +1,82 @@
 # make help lists what there is. Needs Python 3.11 or newer and make; everything else is installed into .venv.
+# The same without make: python -m sacbook --help
 
 PYTHON ?= python3
-PROFILE ?= fashion
+PROFILE ?=
 SEED ?=
 SET ?=
+FULL ?=
+TORCH ?=
+CORES ?=
 NAME ?=
+A ?=
+B ?=
 ARGS ?=
-CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 
-BIN = .venv/bin
-OPTIONS = --profile $(PROFILE) $(if $(SEED),--seed $(SEED)) $(foreach value,$(SET),--set $(value))
-SNAKEMAKE = $(BIN)/snakemake --snakefile Snakefile --cores $(CORES) --scheduler greedy --rerun-triggers params input \
-  --rerun-incomplete --nolock --keep-going --quiet rules host reason
-
+# SET goes through the environment, untouched by any shell: values are separated by blanks, and one
+# that holds a blank is quoted: SET="data.path='/my images' data.image_size=32"
+export SAC_SET = $(SET)
 # torch's own threads would fight with the jobs that run side by side, and would change sums from machine to machine
 export OMP_NUM_THREADS = 1
 export PYTHONPATH =
 
-.PHONY: book test notebook clean help
+BIN = .venv/bin
+PIP = "$(BIN)/python" -m pip install --quiet --disable-pip-version-check
+SACBOOK = "$(BIN)/python" -m sacbook
+OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(SEED),--seed "$(SEED)") $(if $(FULL),--full)
+INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
+$(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
+$(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
 
-book: .venv/.installed  ## train what is missing, execute the notebooks, render the book (PROFILE=fashion SEED= SET="key=value")
-	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=$(SEED) set="$(SET)" \
-	  || { echo "Not finished. What is finished is kept: run the same command again to go on."; exit 1; }
-	@cat .venv/.installed
-	@$(BIN)/python -m sacutils.workflow summary $(OPTIONS)
+.PHONY: book test tests-of-the-packages tests-of-the-book notebook compare lab clean help
 
-test: .venv/.tools  ## lint, all notebooks and the strict book under the smoke profile, all tests
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(MAKE) --no-print-directory book PROFILE=smoke SEED= SET=
-	@$(BIN)/python -m pytest
+book: $(INSTALLED)  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES=)
+	@cat $(INSTALLED)
+	@$(SACBOOK) book $(OPTIONS) $(if $(CORES),--cores "$(CORES)")
 
-notebook: .venv/.installed  ## execute one notebook with parameters: NAME=05_extraction ARGS="-p key value" (PROFILE= SEED= SET=)
-	@$(BIN)/python -m sacutils.workflow notebook "$(NAME)" $(OPTIONS) $(ARGS)
+test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the strict book under the smoke profile, all tests
+	@"$(BIN)/python" tests/ensure_browser.py
+	@"$(BIN)/ruff" format --check .
+	@"$(BIN)/ruff" check .
+	@"$(BIN)/lint-imports"
+	@SAC_SET= $(SACBOOK) book --profile smoke
+	@$(MAKE) --no-print-directory --jobs 2 tests-of-the-packages tests-of-the-book
+
+# two processes, one for each core
+tests-of-the-packages:
+	@"$(BIN)/python" -m pytest tests/sacutils tests/sacheck
+tests-of-the-book:
+	@"$(BIN)/python" -m pytest tests/sacbook
+
+notebook: $(INSTALLED)  ## execute one notebook with parameters: NAME=04_extraction ARGS="-p key value" (PROFILE= SEED= SET= FULL=1)
+	@$(SACBOOK) notebook "$(NAME)" $(OPTIONS) $(ARGS)
+
+compare: $(INSTALLED)  ## set two finished runs side by side: A="fashion" B="fashion seed=1"
+	@SAC_SET= $(SACBOOK) compare "$(A)" "$(B)"
+
+lab: .venv/.lab  ## open the sources of the notebooks in JupyterLab, through jupytext
+	@$(SACBOOK) lab
 
 clean:  ## remove everything that was made, except .venv and downloaded data
-	rm -rf runs _build .snakemake .pytest_cache .hypothesis .ruff_cache
+	rm -rf runs _build .snakemake .pytest_cache .hypothesis .ruff_cache .import_linter_cache
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
 	@echo "Profiles: $(basename $(notdir $(wildcard profiles/*.yaml)))"
 
-.venv/.installed: pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing the pinned packages into .venv (torch is large) ..."
-	@test -d .venv || $(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed, this is ' + sys.version.split()[0])"
-	@test -d .venv || $(PYTHON) -m venv .venv
-	@start=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . \
+	@"$(PYTHON)" -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed, this is ' + sys.version.split()[0])"
+	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
+	@start=$$(date +%s) \
+	  $(if $(TORCH),&& $(PIP) --constraint constraints.txt --no-deps --force-reinstall --index-url https://download.pytorch.org/whl/$(TORCH) torch torchvision) \
+	  && $(PIP) --constraint constraints.txt --editable '.[check]' \
 	  && printf 'installation              %8s s\n' $$(( $$(date +%s) - start )) > $@
 
-.venv/.tools: .venv/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+.venv/.tools: $(INSTALLED)
+	@$(PIP) --constraint constraints.txt --editable '.[check,test]'
+	@touch $@
+
+.venv/.lab: $(INSTALLED)
+	@$(PIP) --constraint constraints.txt --editable '.[check,lab]'
 	@touch $@

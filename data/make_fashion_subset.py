@@ -1,8 +1,10 @@
 """Make data/fashion_subset.npz: 16,000 images of Fashion-MNIST, 1,600 of each class.
 
-Usage: ``python data/make_fashion_subset.py SOURCE``, where SOURCE is the folder with the four ``*-ubyte.gz`` files of the full
-set: the one that torchvision downloads to (``data/FashionMNIST/raw``) or that of Debian's package ``dataset-fashion-mnist``
-(``/usr/share/datasets/fashion-mnist``). The choice is a function of the constant seed below; the script prints the SHA-256.
+Usage: ``python data/make_fashion_subset.py SOURCE``, where SOURCE is the folder with the four
+``*-ubyte.gz`` files of the full set: the one that torchvision downloads to
+(``data/FashionMNIST/raw``) or that of Debian's package ``dataset-fashion-mnist``
+(``/usr/share/datasets/fashion-mnist``). The choice is a function of the constant seed below; the
+script prints the SHA-256.
 """
 
 import gzip
@@ -32,10 +34,17 @@ def main() -> None:
     images = np.concatenate([read_idx(source / f"{part}-images-idx3-ubyte.gz") for part in parts])
     labels = np.concatenate([read_idx(source / f"{part}-labels-idx1-ubyte.gz") for part in parts])
     generator = np.random.default_rng(SEED)
-    chosen = [generator.choice(np.flatnonzero(labels == label), PER_CLASS, replace=False) for label in range(10)]
+    chosen = [
+        generator.choice(np.flatnonzero(labels == label), PER_CLASS, replace=False)
+        for label in range(10)
+    ]
     index = np.sort(np.concatenate(chosen)).astype(np.int32)
     np.savez_compressed(TARGET, images=images[index], labels=labels[index], index=index)
-    print(hashlib.sha256(TARGET.read_bytes()).hexdigest(), TARGET.name, f"{TARGET.stat().st_size:,} bytes")
+    print(
+        hashlib.sha256(TARGET.read_bytes()).hexdigest(),
+        TARGET.name,
+        f"{TARGET.stat().st_size:,} bytes",
+    )
 
 
 if __name__ == "__main__":

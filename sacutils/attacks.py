@@ -1,292 +1,211 @@
-"""How a model is stolen: one function per attack, from the source and the thief's images to a suspect.
+"""How a model is stolen: one function per attack, from the source and a task to a suspect.
 
-Every function returns a new model and its training history and leaves the source untouched. Images are
-:class:`~sacutils.data.Images` on the source's device. `query` stands for the source as a black box: a function from images
-(float32 in [0, 1]) to logits, called on **every augmented batch** as the released code does.
+Every function returns a new model and its training history and leaves the source untouched.
+`query` stands for the source as a black box: a function from images (float32 in [0, 1]) to
+logits, called on **every augmented batch** as the released code does.
 """
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from . import models
-from .artefacts import UserError
-from .data import Images, to_float
-from .profiles import Adversarial, Distillation, Pruning, Recipe
-from .training import History, Objective, cross_entropy_to, train
+from .data import Images
+from .files import UserError
+from .profiles import Adversarial, Recipe
+from .training import History, LossAndHits, Objective, cross_entropy_to, logits_of, train
 
 Query = Callable[[torch.Tensor], torch.Tensor]
 Made = tuple[nn.Module, History]
+
+
+class Task(NamedTuple):
+    """What every attack is given, and every honest training: the thief's images on the source's
+    device (extraction does not use their labels), the number of outputs, a recipe of the kind that
+    the attack needs, the seed of weights, order and augmentation, and what the progress bar says.
+    """
+
+    images: Images
+    classes: int
+    recipe: Recipe
+    seed: int
+    label: str = "training"
+
+    def build(self, architecture: str) -> nn.Module:
+        """A fresh network of an architecture of ``models.ARCHITECTURES`` for these images."""
+        pixels = self.images.pixels
+        model = models.build(architecture, pixels.shape[1], self.classes, self.seed)
+        return model.to(pixels.device)
+
+    def train(self, model: nn.Module, objective: Objective, **options: object) -> Made:
+        """Train a model on the images in place; `options` are those of :func:`training.train`."""
+        pixels, options = self.images.pixels, {"label": self.label} | options
+        return model, train(model, pixels, objective, self.recipe, self.seed, **options)
 
 
 def black_box(source: nn.Module) -> Query:
     """The source as a prediction service: logits for images, no gradient, evaluation mode."""
     source.eval()
 
+    @torch.no_grad()
     def query(x: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return source(x).float()
+        return source(x).float()
 
     return query
 
 
-def train_independent(architecture: str, images: Images, classes: int, recipe: Recipe, seed: int, label: str) -> Made:
-    """Train a network from scratch on true labels: the source itself, and every irrelevant model.
-
-    Parameters
-    ----------
-    architecture : str
-        A name of ``sacutils.models.ARCHITECTURES``.
-    images : Images
-        The trainer's own images.
-    classes : int
-        Number of outputs.
-    recipe : Recipe
-        How to train.
-    seed : int
-        Seed of weights, order and augmentation.
-    label : str
-        Shown by the progress bar.
-
-    Returns
-    -------
-    torch.nn.Module, History
-        The model and its training curve.
-    """
-    model = models.build(architecture, images.pixels.shape[1], classes, seed).to(images.pixels.device)
-    history = train(model, images.pixels, cross_entropy_to(images.labels), recipe, seed, label=label)
-    return model, history
+def train_independent(architecture: str, task: Task) -> Made:
+    """Train a network from scratch on true labels: the source itself, and independent models."""
+    return task.train(task.build(architecture), cross_entropy_to(task.images.labels))
 
 
 def finetune(
-    source: nn.Module,
-    images: Images,
-    classes: int,
-    recipe: Recipe,
-    seed: int,
-    label: str,
-    *,
-    last: bool,
-    new_labels: bool = False,
+    source: nn.Module, task: Task, *, last: bool = False, new_labels: bool = False
 ) -> Made:
-    """Go on training the source's own weights: Finetune-A and -L, Transfer-A and -L, Transfer-10C.
+    """Go on training the source's own weights on true labels: Finetune-A and -L, Transfer-A and
+    -L, Transfer-10C.
 
-    Parameters
-    ----------
-    source : torch.nn.Module
-        The stolen weights.
-    images : Images
-        The thief's images with true labels.
-    classes : int
-        Number of outputs.
-    recipe : Recipe
-        How to train.
-    seed : int
-        Seed of order and augmentation, and of the fresh last layer.
-    label : str
-        Shown by the progress bar.
-    last : bool
-        Train the classifier block only (``-L``); the rest keeps its weights and its batch statistics.
-    new_labels : bool
-        Begin with a fresh last linear layer, because the labels mean something else.
-
-    Returns
-    -------
-    torch.nn.Module, History
-        The suspect and its training curve.
+    With `last` the classifier block only is trained, and the rest keeps its weights and its batch
+    statistics; with `new_labels`, which mean something else, the last linear layer is a fresh one.
     """
     model = copy.deepcopy(source)
     if new_labels:
-        models.replace_last(model, classes, seed)
+        models.replace_last(model, task.classes, task.seed)
     only = models.head_of(model) if last else None
-    objective = cross_entropy_to(images.labels)
-    return model, train(model, images.pixels, objective, recipe, seed, only=only, label=label)
+    return task.train(model, cross_entropy_to(task.images.labels), only=only)
 
 
 def last_normalisation(model: nn.Module) -> nn.BatchNorm2d:
-    """The batch normalisation behind the last convolution, whose scale and shift switch that convolution's channels.
-
-    Raises
-    ------
-    UserError
-        If the model has none.
+    """The batch normalisation behind the last convolution, whose scale and shift switch that
+    convolution's channels; a ``UserError`` if the model has none.
     """
     layers = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     if not layers:
-        raise UserError(
-            "Pruning masks channels in a batch normalisation and zoo.source has none; choose a source with it, as vgg_bn_s."
-        )
+        lacks = "Pruning masks channels in a batch normalisation and zoo.source has none"
+        raise UserError(f"{lacks}; choose a source with it, as vgg_bn_s.")
     return layers[-1]
 
 
 def channel_activity(model: nn.Module, layer: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    """Mean absolute activation of each channel behind a layer and its ReLU, summed over batches; shape (channels,)."""
+    """Mean absolute activation of each channel behind a layer and its ReLU, summed over batches;
+    shape (channels,).
+    """
     parts: list[torch.Tensor] = []
-    hook = layer.register_forward_hook(lambda module, inputs, output: parts.append(torch.relu(output).mean((0, 2, 3))))
-    model.eval()
-    with torch.no_grad():
-        for part in pixels.split(500):
-            model(to_float(part))
+    hook = layer.register_forward_hook(
+        lambda _, inputs, output: parts.append(torch.relu(output).mean((0, 2, 3)))
+    )
+    logits_of(model, pixels)
     hook.remove()
     return torch.stack(parts).sum(0)
 
 
-def prune(parent: nn.Module, images: Images, recipe: Pruning, fraction: float, seed: int, label: str) -> Made:
-    """One rung of fine-pruning (Liu et al. 2018): silence the least active channels of the last convolution, then fine-tune.
+def prune(parent: nn.Module, task: Task, fraction: float) -> Made:
+    """One rung of fine-pruning (Liu et al. 2018): silence the least active channels of the last
+    convolution, then fine-tune.
 
-    A channel's activity is its mean absolute activation on the thief's images. The `fraction` of channels with the smallest
-    one is masked: scale and shift of their batch normalisation are held at zero. Channels that the parent had silenced count
-    as the least active, so the masks are nested along a ladder.
-
-    Parameters
-    ----------
-    parent : torch.nn.Module
-        The source, or the previous rung.
-    images : Images
-        The thief's images with true labels.
-    recipe : Pruning
-        How to fine-tune after the pruning.
-    fraction : float
-        Share of the last convolution's channels that are silent afterwards, 0 to 1.
-    seed : int
-        Seed of order and augmentation.
-    label : str
-        Shown by the progress bar.
-
-    Returns
-    -------
-    torch.nn.Module, History
-        The suspect and its training curve.
-
-    Raises
-    ------
-    UserError
-        If the parent has no batch normalisation.
+    A channel's activity is its mean absolute activation on the thief's images. The `fraction` of
+    channels with the smallest one, 0 to 1, is masked: scale and shift of their batch normalisation
+    are held at zero. Channels that the parent had silenced count as the least active, so the masks
+    are nested along a ladder. The parent is the source, or the previous rung.
     """
     model = copy.deepcopy(parent)
     layer = last_normalisation(model)
-    activity = channel_activity(model, layer, images.pixels)
-    # below every other: a channel that happens to be dead must not take the place of one silenced before
+    activity = channel_activity(model, layer, task.images.pixels)
+    # below every other: a channel that happens to be dead must not replace one silenced before
     activity[(layer.weight == 0) & (layer.bias == 0)] = -1
     silent = activity.argsort(stable=True)[: int(fraction * len(activity))]
 
+    @torch.no_grad()
     def silence() -> None:
-        with torch.no_grad():
-            layer.weight[silent] = 0
-            layer.bias[silent] = 0
+        layer.weight[silent] = 0
+        layer.bias[silent] = 0
 
     silence()
-    objective = cross_entropy_to(images.labels)
-    return model, train(model, images.pixels, objective, recipe, seed, after_step=silence, label=label)
+    return task.train(model, cross_entropy_to(task.images.labels), after_step=silence)
 
 
-def _extract(student: str, images: Images, objective: Objective, classes: int, recipe: Recipe, seed: int, label: str) -> Made:
-    model = models.build(student, images.pixels.shape[1], classes, seed).to(images.pixels.device)
-    return model, train(model, images.pixels, objective, recipe, seed, label=label)
-
-
-def extract_label(query: Query, student: str, images: Images, classes: int, recipe: Recipe, seed: int, label: str) -> Made:
-    r"""Extract-L: a student learns the source's hard labels, asked anew for each augmented batch.
-
-    The loss is :math:`\mathrm{CE}(z, \arg\max_k s_k)` with the student's logits :math:`z` and the source's :math:`s`.
-
-    Parameters
-    ----------
-    query : callable
-        The source as a black box.
-    student : str
-        Architecture of the student.
-    images : Images
-        The thief's images; their labels are not used.
-    classes : int
-        Number of outputs.
-    recipe : Recipe
-        How to train.
-    seed : int
-        Seed of weights, order and augmentation.
-    label : str
-        Shown by the progress bar.
-
-    Returns
-    -------
-    torch.nn.Module, History
-        The suspect and its training curve (hits are agreements with the source).
+def label_objective(query: Query) -> Objective:
+    r"""Loss of Extract-L: :math:`\mathrm{CE}(z, \arg\max_k s_k)` with the student's logits
+    :math:`z` and the source's :math:`s`; hits are agreements with the source.
     """
 
-    def objective(model: nn.Module, x: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def objective(model: nn.Module, x: torch.Tensor, index: torch.Tensor) -> LossAndHits:
         target, logits = query(x).argmax(1), model(x)
         return F.cross_entropy(logits, target), (logits.argmax(1) == target).sum()
 
-    return _extract(student, images, objective, classes, recipe, seed, label)
+    return objective
 
 
-def extract_probability(
-    query: Query, student: str, images: Images, classes: int, recipe: Distillation, seed: int, label: str
-) -> Made:
-    r"""Extract-P: knowledge distillation from the source's probabilities, asked anew for each augmented batch.
+def probability_objective(query: Query, temperature: float, weight: float) -> Objective:
+    r"""Loss of Extract-P: :math:`w\,T^2\,\mathrm{KL}(\mathrm{softmax}(s/T)\,\|\,
+    \mathrm{softmax}(z/T)) + (1-w)\,\mathrm{CE}(z, \arg\max_k s_k)`.
 
-    The loss is :math:`w\,T^2\,\mathrm{KL}(\mathrm{softmax}(s/T)\,\|\,\mathrm{softmax}(z/T)) + (1-w)\,\mathrm{CE}(z, \arg\max_k
-    s_k)`. Probabilities suffice: a softmax at temperature `T` is a function of the softmax at 1.
-
-    Parameters
-    ----------
-    query : callable
-        The source as a black box.
-    student : str
-        Architecture of the student.
-    images : Images
-        The thief's images; their labels are not used.
-    classes : int
-        Number of outputs.
-    recipe : Distillation
-        How to train, temperature :math:`T` and weight :math:`w`.
-    seed : int
-        Seed of weights, order and augmentation.
-    label : str
-        Shown by the progress bar.
-
-    Returns
-    -------
-    torch.nn.Module, History
-        The suspect and its training curve (hits are agreements with the source).
+    Probabilities suffice: a softmax at temperature `T` is a function of the softmax at 1.
     """
-    temperature, weight = recipe.temperature, recipe.soft_weight
 
-    def objective(model: nn.Module, x: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def objective(model: nn.Module, x: torch.Tensor, index: torch.Tensor) -> LossAndHits:
         teacher, logits = query(x), model(x)
         target = teacher.argmax(1)
         log_student = F.log_softmax(logits / temperature, 1)
         log_teacher = F.log_softmax(teacher / temperature, 1)
-        soft = F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
-        loss = weight * soft + (1 - weight) * F.cross_entropy(logits, target)
+        soft = F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+        hard = F.cross_entropy(logits, target)
+        loss = weight * (soft * temperature**2) + (1 - weight) * hard
         return loss, (logits.argmax(1) == target).sum()
 
-    return _extract(student, images, objective, classes, recipe, seed, label)
+    return objective
 
 
-def perturb(model: nn.Module, x: torch.Tensor, target: torch.Tensor, steps: int, step: float, radius: float) -> torch.Tensor:
-    r"""Projected gradient descent in the :math:`L_\infty` ball (Madry et al. 2018), from `x` itself.
+def adversarial_objective(query: Query, recipe: Adversarial) -> Objective:
+    r"""Loss of Extract-Adv: :math:`\mathrm{CE}(z(x), y) + \mathrm{CE}(z(x'), y)` with the source's
+    labels :math:`y` on the clean batch and :math:`x'` made by :func:`perturb` against the student.
+    """
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The model to mislead, used in evaluation mode.
-    x : torch.Tensor
-        float32 in [0, 1], shape (n, channels, height, width).
-    target : torch.Tensor
-        int64, shape (n,): labels whose loss is driven up.
-    steps : int
-        Number of steps.
-    step, radius : float
-        Step and radius, in units of one grey level (1/255).
+    def objective(model: nn.Module, x: torch.Tensor, index: torch.Tensor) -> LossAndHits:
+        target = query(x).argmax(1)
+        settings = recipe.pgd_steps, recipe.pgd_step, recipe.pgd_radius
+        adversarial = perturb(model, x, target, *settings)
+        logits = model(x)
+        loss = F.cross_entropy(logits, target) + F.cross_entropy(model(adversarial), target)
+        return loss, (logits.argmax(1) == target).sum()
 
-    Returns
-    -------
-    torch.Tensor
-        Perturbed images in [0, 1], no further than `radius` from `x` in any pixel.
+    return objective
+
+
+def extract_label(query: Query, student: str, task: Task) -> Made:
+    """Extract-L: a student of an architecture learns the source's hard labels, asked anew for each
+    augmented batch, see :func:`label_objective`.
+    """
+    return task.train(task.build(student), label_objective(query))
+
+
+def extract_probability(query: Query, student: str, task: Task) -> Made:
+    """Extract-P: knowledge distillation from the source's probabilities, asked anew for each
+    augmented batch, see :func:`probability_objective`; the recipe is a ``Distillation``.
+    """
+    objective = probability_objective(query, task.recipe.temperature, task.recipe.soft_weight)
+    return task.train(task.build(student), objective)
+
+
+def extract_adversarial(query: Query, student: nn.Module, task: Task) -> Made:
+    """Extract-Adv: a student made by :func:`extract_label` is hardened by adversarial training,
+    which moves its decision boundary, see :func:`adversarial_objective`.
+    """
+    return task.train(copy.deepcopy(student), adversarial_objective(query, task.recipe))
+
+
+def perturb(
+    model: nn.Module, x: torch.Tensor, target: torch.Tensor, steps: int, step: float, radius: float
+) -> torch.Tensor:
+    r"""Projected gradient descent in the :math:`L_\infty` ball (Madry et al. 2018), from `x`.
+
+    The images, float32 in [0, 1], are moved to mislead the model in evaluation mode: the loss to
+    `target` (int64, shape (n,)) is driven up. `step` and `radius` are in units of one grey level
+    (1/255); no pixel ends further than `radius` from where it was, nor outside [0, 1].
     """
     training = model.training
     model.eval()
@@ -297,44 +216,7 @@ def perturb(model: nn.Module, x: torch.Tensor, target: torch.Tensor, steps: int,
             loss = F.cross_entropy(model(adversarial), target)
             (gradient,) = torch.autograd.grad(loss, adversarial)
             moved = adversarial.detach() + step / 255 * gradient.sign()
-            adversarial = torch.clamp(torch.minimum(torch.maximum(moved, x - radius / 255), x + radius / 255), 0, 1)
+            low, high = x - radius / 255, x + radius / 255
+            adversarial = torch.minimum(torch.maximum(moved, low), high).clamp(0, 1)
     model.train(training)
     return adversarial.detach()
-
-
-def extract_adversarial(query: Query, extracted: nn.Module, images: Images, recipe: Adversarial, seed: int, label: str) -> Made:
-    r"""Extract-Adv: an extracted student is hardened by adversarial training, which moves its decision boundary.
-
-    The loss is :math:`\mathrm{CE}(z(x), y) + \mathrm{CE}(z(x'), y)` with the source's labels :math:`y` on the clean batch and
-    :math:`x'` made by :func:`perturb` against the student.
-
-    Parameters
-    ----------
-    query : callable
-        The source as a black box.
-    extracted : torch.nn.Module
-        A student made by :func:`extract_label`.
-    images : Images
-        The thief's images; their labels are not used.
-    recipe : Adversarial
-        How to train, steps, step size and radius of the perturbation.
-    seed : int
-        Seed of order and augmentation.
-    label : str
-        Shown by the progress bar.
-
-    Returns
-    -------
-    torch.nn.Module, History
-        The suspect and its training curve (hits are agreements with the source on clean images).
-    """
-    suspect = copy.deepcopy(extracted)
-
-    def objective(model: nn.Module, x: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        target = query(x).argmax(1)
-        adversarial = perturb(model, x, target, recipe.pgd_steps, recipe.pgd_step, recipe.pgd_radius)
-        logits = model(x)
-        loss = F.cross_entropy(logits, target) + F.cross_entropy(model(adversarial), target)
-        return loss, (logits.argmax(1) == target).sum()
-
-    return suspect, train(suspect, images.pixels, objective, recipe, seed, label=label)

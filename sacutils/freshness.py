@@ -1,117 +1,156 @@
 """What is fresh is decided by content: the code that a step runs is part of its digest.
 
-The digest of a function covers the function itself and, transitively, every top-level definition of this package that it
-refers to, and nothing else: an edit of one figure touches the notebooks that draw it, an edit of the training loop touches
-every model, a comment or a docstring touches nothing.
+The digest of a function covers the function itself and, transitively, every top-level definition
+of this project's packages that it refers to: an edit of the training loop touches every model, a
+comment, a docstring or an annotation touches nothing. Code is named by module and definition, the
+module without the prefix ``sacutils.``: ``"training.train"``, ``"sacbook.pages.execute"``.
 """
 
 import ast
 from functools import cache
 from pathlib import Path
 
-from .artefacts import digest_of
+from .files import digest_of
 
-PACKAGE = Path(__file__).parent
-VALUES_ONLY = {"profiles", "artefacts"}
-"""Modules that no digest covers: what they hand on enters every digest as values; how a file is written changes no result."""
+FOLDER = Path(__file__).parent.parent
+"""Holds the packages: the repository, or site-packages."""
+PACKAGES = ("sacutils", "sacbook", "sacheck")
+VALUES_ONLY = {"sacutils.profiles", "sacutils.files", "sacutils.freshness"}
+"""Modules that no digest covers: what they hand on enters every digest as values; how a file is
+written changes no result."""
+OWN_DIGEST = {"sacutils.zoo.Zoo", "sacutils.zoo.load_material"}
+"""Models and images have digests of their own, which cover how they are made and enter those of
+all that uses them: other digests do not follow these names."""
+
+Name = tuple[str, str]
 
 
-def _without_docstrings(node: ast.AST) -> ast.AST:
-    for child in ast.walk(node):
-        body = getattr(child, "body", None)
-        if isinstance(child, ast.FunctionDef | ast.ClassDef | ast.Module) and body:
-            first = body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                child.body = body[1:] or [ast.Pass()]
-    return node
+def _plain(tree: ast.AST) -> ast.AST:
+    """A tree without docstrings and annotations."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
+    return tree
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
 
 
 def _targets(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
-    if isinstance(node, ast.Assign):
-        return [name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return [node.target.id]
-    return []
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    parts = [part for target in filter(None, targets) for part in ast.walk(target)]
+    return [part.id for part in parts if isinstance(part, ast.Name)]
 
 
-def _imports(tree: ast.AST) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
-    """Names under which a tree knows modules of this package, and single definitions of them."""
+def _path(module: str) -> Path | None:
+    """The file of a module of this project, or None."""
+    if module.split(".")[0] not in PACKAGES:
+        return None
+    stem = FOLDER / module.replace(".", "/")
+    return next(filter(Path.is_file, (stem.with_suffix(".py"), stem / "__init__.py")), None)
+
+
+def _imports(tree: ast.AST, module: str | None) -> tuple[dict[str, str], dict[str, Name]]:
+    """Names under which a tree knows modules of this project, and single definitions of them."""
     modules: dict[str, str] = {}
-    definitions: dict[str, tuple[str, str]] = {}
+    definitions: dict[str, Name] = {}
+    path = _path(module) if module else None
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom):
             continue
-        source = node.module or ""
-        if node.level == 1 or source.split(".")[0] == "sacutils":
-            source = source.removeprefix("sacutils").removeprefix(".")
-            for alias in node.names:
-                if source:
-                    definitions[alias.asname or alias.name] = (source, alias.name)
-                elif (PACKAGE / f"{alias.name}.py").exists():
-                    modules[alias.asname or alias.name] = alias.name
+        origin = node.module or ""
+        if node.level and path is not None:
+            folder = path.parents[node.level - 1].relative_to(FOLDER)
+            origin = ".".join([*folder.parts, *filter(None, [origin])])
+        if _path(origin) is None:
+            continue
+        for alias in node.names:
+            known, full = alias.asname or alias.name, f"{origin}.{alias.name}"
+            if _path(full) is not None:
+                modules[known] = full
+            else:
+                definitions[known] = (origin, alias.name)
     return modules, definitions
 
 
 @cache
-def _module(name: str) -> tuple[dict[str, ast.stmt], dict[str, str], dict[str, tuple[str, str]]]:
-    tree = _without_docstrings(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8")))
+def _module(name: str) -> tuple[dict[str, ast.stmt], dict[str, str], dict[str, Name]]:
+    if (path := _path(name)) is None:
+        return {}, {}, {}
+    tree = _plain(ast.parse(path.read_text(encoding="utf-8")))
     top = {target: node for node in tree.body for target in _targets(node)}  # type: ignore[attr-defined]
-    return top, *_imports(tree)
+    return top, *_imports(tree, name)
 
 
-def _references(node: ast.AST, module: str | None) -> set[tuple[str, str]]:
-    """Definitions of this package that a piece of code refers to, as (module, name)."""
-    top: dict[str, ast.stmt] = {}
-    modules, definitions = _imports(node)
-    if module is not None:
-        top, known_modules, known_definitions = _module(module)
-        modules, definitions = known_modules | modules, known_definitions | definitions
-    found: set[tuple[str, str]] = set()
+@cache
+def _references(node: ast.AST, module: str | None) -> set[Name]:
+    """Definitions of this project that a piece of code refers to, as (module, name)."""
+    modules, definitions = _imports(node, module)
+    top, known_modules, known_definitions = _module(module or "")
+    modules, definitions = known_modules | modules, known_definitions | definitions
+    found: set[Name] = set()
     for child in ast.walk(node):
-        if isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name) and child.value.id in modules:
-            found.add((modules[child.value.id], child.attr))
+        if isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
+            if child.value.id in modules:
+                found.add((modules[child.value.id], child.attr))
         elif isinstance(child, ast.Name):
             if child.id in definitions:
                 found.add(definitions[child.id])
-            elif child.id in top and module is not None:
-                found.add((module, child.id))
+            elif child.id in top:
+                found.add((str(module), child.id))
     return found
 
 
-def closure(start: set[tuple[str, str]]) -> dict[str, str]:
-    """Every definition reachable from some definitions, with its code in canonical form.
+_dump = cache(ast.dump)
 
-    Parameters
-    ----------
-    start : set of (module, name)
-        Modules of this package without the prefix, for example ``("training", "train")``.
 
-    Returns
-    -------
-    dict
-        From ``"module.name"`` to the dump of its syntax tree, without comments, docstrings and layout.
+def closure(start: set[Name], whole: bool = False) -> dict[str, str]:
+    """Every definition reachable from some, as ``("sacutils.training", "train")``: from
+    ``"module.name"`` to the dump of its syntax tree, without comments, docstrings, annotations and
+    layout. A name that a module only imports stands for the definition that it imports; `whole`
+    follows `OWN_DIGEST` too.
     """
     found: dict[str, str] = {}
     todo = set(start)
     while todo:
         module, name = todo.pop()
-        node = _module(module)[0].get(name)
-        if module in VALUES_ONLY or f"{module}.{name}" in found or node is None:
+        top, _, definitions = _module(module)
+        if name not in top and name in definitions:
+            todo.add(definitions[name])
+        if module in VALUES_ONLY or name not in top or f"{module}.{name}" in found:
             continue
-        found[f"{module}.{name}"] = ast.dump(node)
-        todo |= _references(node, module)
+        found[f"{module}.{name}"] = _dump(top[name])
+        if whole or f"{module}.{name}" not in OWN_DIGEST:
+            todo |= _references(top[name], module)
     return found
 
 
+def _name(full: str) -> Name:
+    module, _, name = full.rpartition(".")
+    return (module if module.split(".")[0] in PACKAGES else f"sacutils.{module}"), name
+
+
 @cache
-def code_digest(*names: str) -> str:
-    """Digest of the code of some definitions (``"module.name"``) and of all that they refer to in this package."""
-    return digest_of(closure({(module, name) for module, _, name in (full.partition(".") for full in names)}))
+def code_digest(*names: str, whole: bool = False) -> str:
+    """Digest of the code of some definitions and of all that they refer to, see :func:`closure`; a
+    ``KeyError`` if there is none, for a misspelt name must not pass for code that never changes.
+    """
+    found = closure({_name(full) for full in names}, whole)
+    for module, name in map(_name, names):
+        if f"{module}.{name}" not in found:
+            raise KeyError(f"{module} has no definition {name}")
+    return digest_of(found)
 
 
-def script_digest(path: Path) -> str:
-    """Digest of a script's whole text and of all definitions of this package that it refers to."""
-    text = Path(path).read_text(encoding="utf-8")
-    return digest_of([text, closure(_references(ast.parse(text), None))])
+def script_closure(path: Path) -> dict[str, str]:
+    """Every definition of this project that a script refers to, see :func:`closure`."""
+    return closure(_references(ast.parse(Path(path).read_text(encoding="utf-8")), None))

@@ -1,32 +1,33 @@
-"""The five probe sets. Every probe comes from the probe split, which nothing is trained on and no accuracy is reported on."""
+"""The five probe sets. Every probe comes from the probe split, which nothing is trained on and no
+accuracy is reported on.
+"""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from . import profiles
-from .artefacts import UserError
-from .data import Images, jpeg
-from .training import logits_of
+from .corruptions import jpeg
+from .data import Images
+from .files import UserError
 
 JPEG_QUALITY = (25, 18, 15, 10, 7)
 """JPEG quality at severity 1 to 5, as in imagecorruptions 1.1.2."""
 
-
-PROBE_SETS = {"normal": "SAC-normal", "source": "SAC-source", "w": "SAC-w", "m": "SAC-m", "jc": "SAC-JC"}
+PROBE_SETS = {
+    "normal": "SAC-normal",
+    "source": "SAC-source",
+    "w": "SAC-w",
+    "m": "SAC-m",
+    "jc": "SAC-JC",
+}
 """Probe sets by name, with the name that is shown."""
 
 
 class Probes(NamedTuple):
-    """A probe set.
-
-    Attributes
-    ----------
-    pixels : torch.Tensor
-        uint8, shape (n, channels, height, width).
-    index : torch.Tensor
-        int64, shape (n,): which images of the probe split they were made from.
+    """A probe set: pixels, uint8, shape (n, channels, height, width), and which images of the probe
+    split they were made from, int64, shape (n,).
     """
 
     pixels: torch.Tensor
@@ -34,90 +35,47 @@ class Probes(NamedTuple):
 
 
 def normal(images: Images, count: int) -> Probes:
-    """SAC-normal: the first `count` images of the probe split (which is in random order).
-
-    Raises
-    ------
-    UserError
-        If the split is smaller.
+    """SAC-normal: the first `count` images of the probe split (which is in random order); a
+    ``UserError`` if the split is smaller.
     """
     _check(count, len(images.labels), "images in the probe split")
     return Probes(images.pixels[:count], torch.arange(count))
 
 
-def wrong(images: Images, predictions: torch.Tensor, count: int) -> Probes:
-    """SAC-source and SAC-w: the first `count` images that all given models misclassify.
+def wrong(images: Images, predictions: Sequence[torch.Tensor], count: int) -> Probes:
+    """SAC-source and SAC-w: the first `count` images of the probe split that all given models
+    misclassify; a ``UserError`` if there are fewer.
 
-    Parameters
-    ----------
-    images : Images
-        The probe split.
-    predictions : torch.Tensor
-        int64, shape (models, n): labels that each model predicts. The source alone gives SAC-source; the source and its
-        surrogates give SAC-w.
-    count : int
-        Number of probes.
-
-    Returns
-    -------
-    Probes
-        In the order of the split.
-
-    Raises
-    ------
-    UserError
-        If fewer images are misclassified by all.
+    `predictions` are the labels, int64, shape (n,), that each model predicts: the source alone
+    gives SAC-source, the source and its surrogates give SAC-w.
     """
-    index = (predictions != images.labels.cpu()).all(0).nonzero().squeeze(1)
-    models = "the source" if len(predictions) == 1 else f"the source and its {len(predictions) - 1} surrogates"
+    truth = images.labels.cpu()
+    index = torch.stack([labels != truth for labels in predictions]).all(0).nonzero().squeeze(1)
+    others = len(predictions) - 1
+    models = f"the source and its {others} surrogates" if others else "the source"
     _check(count, len(index), f"images of the probe split that {models} misclassify")
     return Probes(images.pixels[index[:count]], index[:count])
 
 
-def patch_box(size: int, ratio: float, position: str, generator: torch.Generator) -> tuple[int, int, int]:
-    """Place of the CutMix patch.
+def patch_box(
+    size: int, ratio: float, position: str, generator: torch.Generator
+) -> tuple[int, int, int]:
+    """Top, left and side of the CutMix patch in pixels; it lies inside the image.
 
-    Parameters
-    ----------
-    size : int
-        Side of the image in pixels.
-    ratio : float
-        Side of the patch as a share of the image's, 0 to 1; rounded down to whole pixels, at least one.
-    position : {"corner", "centre", "random"}
-        Where the patch's centre lies: in the upper left sixth (as in the released code), in the middle, or anywhere.
-    generator : torch.Generator
-        Source of the draw.
-
-    Returns
-    -------
-    tuple of int
-        Top, left, side; the patch lies inside the image.
+    `size` is the side of the image; `ratio`, 0 to 1, that of the patch as a share of it, rounded
+    down to whole pixels, at least one. The patch's centre lies in the upper left sixth ("corner",
+    as in the released code), in the middle ("centre"), or anywhere ("random").
     """
-    side = max(1, int(size * ratio))
-    low, high = {"corner": (0, max(1, size // 6)), "centre": (size // 2, size // 2 + 1), "random": (0, size)}[position]
-    centre = torch.randint(low, high, (2,), generator=generator)
+    side, middle = max(1, int(size * ratio)), size // 2
+    ranges = {"corner": (0, max(1, size // 6)), "centre": (middle, middle + 1), "random": (0, size)}
+    centre = torch.randint(*ranges[position], (2,), generator=generator)
     top, left = (int(value) for value in (centre - side // 2).clamp(0, size - side))
     return top, left, side
 
 
 def cutmix(images: Images, count: int, ratio: float, position: str, seed: int) -> Probes:
-    """SAC-m: the first `count` images, each with one patch of another; the same box for all, donors by a random permutation.
-
-    Parameters
-    ----------
-    images : Images
-        The probe split.
-    count : int
-        Number of probes.
-    ratio, position
-        Size and place of the patch, see :func:`patch_box`.
-    seed : int
-        Seed of the box and of the permutation.
-
-    Returns
-    -------
-    Probes
-        Mixed images.
+    """SAC-m: the first `count` images, each with one patch of another; the same box for all, see
+    :func:`patch_box`, donors by a random permutation.
     """
     base = normal(images, count)
     generator = torch.Generator().manual_seed(seed)
@@ -126,7 +84,9 @@ def cutmix(images: Images, count: int, ratio: float, position: str, seed: int) -
     return base._replace(pixels=paste(base.pixels, donor, top, left, side))
 
 
-def paste(pixels: torch.Tensor, donor: torch.Tensor, top: int, left: int, side: int) -> torch.Tensor:
+def paste(
+    pixels: torch.Tensor, donor: torch.Tensor, top: int, left: int, side: int
+) -> torch.Tensor:
     """A copy of some images with one square of others, of the same shape, in its place."""
     result = pixels.clone()
     window = (..., slice(top, top + side), slice(left, left + side))
@@ -135,42 +95,37 @@ def paste(pixels: torch.Tensor, donor: torch.Tensor, top: int, left: int, side: 
 
 
 def compressed(images: Images, count: int, severity: int) -> Probes:
-    """SAC-JC: the first `count` images after JPEG compression at severity 1 (quality 25) to 5 (quality 7)."""
+    """SAC-JC: the first `count` images after JPEG compression at severity 1 (quality 25) to 5
+    (quality 7).
+    """
     base = normal(images, count)
     return base._replace(pixels=jpeg(base.pixels, JPEG_QUALITY[severity - 1]))
 
 
-def make(name: str, images: Images, models: list[nn.Module], settings: profiles.Probes, seed: int) -> Probes:
-    """A probe set by its name.
-
-    Parameters
-    ----------
-    name : str
-        A key of `PROBE_SETS`.
-    images : Images
-        The probe split.
-    models : list of torch.nn.Module
-        For ``source`` the source alone, for ``w`` the source and its surrogates; not used by the others.
-    settings : profiles.Probes
-        How many, and how mixed or compressed.
-    seed : int
-        Seed of the patch and its donors.
+def make(
+    name: str,
+    images: Images,
+    predictions: Sequence[torch.Tensor],
+    settings: profiles.Probes,
+    seed: int,
+) -> Probes:
+    """A probe set of `PROBE_SETS` from the probe split; `predictions` are those of the source and
+    then its surrogates, see :func:`wrong`, which only ``source`` and ``w`` need.
     """
+    count = settings.count
     match name:
         case "normal":
-            return normal(images, settings.count)
+            return normal(images, count)
         case "source" | "w":
-            predictions = torch.stack([logits_of(model, images.pixels).argmax(1) for model in models])
-            return wrong(images, predictions, settings.count)
+            return wrong(images, predictions[: 1 if name == "source" else None], count)
         case "m":
-            return cutmix(images, settings.count, settings.patch, settings.patch_position, seed)
+            return cutmix(images, count, settings.patch, settings.patch_position, seed)
         case "jc":
-            return compressed(images, settings.count, settings.jpeg_severity)
+            return compressed(images, count, settings.jpeg_severity)
     raise ValueError(f"name is {name!r}; accepted are {', '.join(PROBE_SETS)}")
 
 
-def _check(wanted: int, found: int, what: str) -> None:
-    if wanted > found:
-        raise UserError(
-            f"probes.count asks for {wanted} probes and there are only {found} {what}; lower it or enlarge splits.probe."
-        )
+def _check(wanted: int, there: int, what: str) -> None:
+    if wanted > there:
+        numbers = f"{wanted} probes and there are only {there} {what}"
+        raise UserError(f"probes.count asks for {numbers}; lower it or enlarge splits.probe.")

@@ -1,41 +1,94 @@
-"""Profiles: everything that a run depends on, in one YAML file, checked before anything runs."""
+"""Profiles: everything that a run depends on, in one YAML file, checked whole before anything runs.
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+This module imports no torch, so that a command line can refuse a profile at once.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
-from .artefacts import UserError, digest_of
+from .files import UserError, digest_of, home
 
-ROOT = Path(__file__).parent.parent
-PROFILES = ROOT / "profiles"
+Small = Literal["vgg_bn_s", "vgg_s", "resnet_s", "densenet_s", "mobilenet_s"]
+"""Networks for the CPU, which take grey or colour images."""
+Large = Literal[
+    "vgg16_bn", "vgg19_bn", "vgg13", "resnet18", "resnet34", "densenet121", "mobilenet_v2"
+]
+"""torchvision's networks, which take colour images."""
+Architecture = Literal[Small, Large]
+WITHOUT_BATCH_NORMALISATION = ("vgg_s", "vgg13")
+
+StepName = Literal[
+    *("source", "surrogate", "finetune_all", "finetune_last", "prune"),
+    *("extract_label", "extract_probability", "extract_adversarial"),
+    *("transfer_all", "transfer_last", "transfer_corrupted"),
+    *("independent", "independent_owner", "independent_transfer", "independent_corrupted"),
+    "chooser",
+]
+"""Kinds of model, see :data:`sacutils.steps.STEPS`."""
+
+GREY = ("fashion_subset", "digits", "fashion_mnist")
+"""Data sets with one channel; the others have three."""
+CLASSES = dict.fromkeys([*GREY, "cifar10"], 10) | {"cifar100": 100}
+"""Classes of the data sets whose number is known from their name."""
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Counts = Annotated[dict[Architecture, Positive], Field(min_length=1)]
+"""How many models of each architecture."""
 
 
 class Strict(BaseModel):
-    """Base of every part of a profile: unknown keys are errors, values never change after loading."""
+    """Base of every part of a profile: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    derived: ClassVar[tuple[str, ...]] = ()
+    """Fields that no file may set, and a validation with a context refuses."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: Any, info: ValidationInfo) -> Any:
+        known = [name for name in cls.model_fields if not (info.context and name in cls.derived)]
+        for key in values if isinstance(values, dict) else ():
+            if key not in known:
+                names = {"key": str(key), "known": ", ".join(known)}
+                raise PydanticCustomError("unknown", "unknown parameter", names)
+        return values
 
 
 class DataSet(Strict):
-    """A data set: one of ours by name, or an ImageFolder tree by its path."""
+    """A data set: one of ours by name, or an ImageFolder tree by its path, which is relative to
+    :func:`sacutils.files.home`; with `classes` only the first so many classes.
+    """
 
     name: Literal["fashion_subset", "digits", "fashion_mnist", "cifar10", "cifar100", "imagefolder"]
     path: str | None = None
     image_size: Annotated[int, Field(ge=8, le=256)]
-    classes: Positive | None = None
+    classes: Annotated[int, Field(ge=2)] | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of its images, 1 or 3."""
+        return 1 if self.name in GREY else 3
+
+    @property
+    def known_classes(self) -> float:
+        """Number of classes; infinite where only the files know it."""
+        return self.classes or CLASSES.get(self.name, float("inf"))
 
     @model_validator(mode="after")
-    def _path_goes_with_imagefolder(self) -> "DataSet":
+    def _possible(self) -> "DataSet":
         if (self.path is not None) != (self.name == "imagefolder"):
             raise ValueError("path must be given for name: imagefolder and for no other")
+        there = CLASSES.get(self.name, float("inf"))
+        if (self.classes or 0) > there:
+            raise ValueError(f"classes = {self.classes} is too many, {self.name} has {there}")
         return self
 
 
@@ -49,7 +102,7 @@ class Splits(Strict):
 
 
 class Transfer(Strict):
-    """The transfer target with new labels: a data set of its own with a training and a test part."""
+    """The transfer target with new labels: a data set with a training and a test part."""
 
     data: DataSet
     train: Positive
@@ -57,9 +110,8 @@ class Transfer(Strict):
 
 
 class Recipe(Strict):
-    """One training: SGD, a schedule, augmentation; values that only some attacks use default to none.
-
-    `share` is the part of the images that is used, the first of their split; `compile` hands the model to ``torch.compile``.
+    """One training with SGD. `share` is the part of the images that is used, the first of their
+    split; `compile` hands the model to ``torch.compile``.
     """
 
     lr: Rate
@@ -75,10 +127,9 @@ class Recipe(Strict):
 
 
 class Watermark(Strict):
-    """EWE: after the task, for `epochs`, images of `source_class` with a bright square are taught to be `target_class`.
-
-    `size` is the square's side in pixels, `factor` the weight of the soft nearest-neighbour loss that entangles the images with
-    the target class, `temperature` that loss's own.
+    """EWE: after the task, for `epochs`, images of `source_class` with a bright square are taught
+    to be `target_class`. `size` is the square's side in pixels, `factor` and `temperature` are
+    those of the soft nearest-neighbour loss that entangles them.
     """
 
     source_class: Count
@@ -87,12 +138,6 @@ class Watermark(Strict):
     epochs: Positive
     factor: Annotated[float, Field(ge=0)]
     temperature: Rate
-
-    @model_validator(mode="after")
-    def _classes_differ(self) -> "Watermark":
-        if self.source_class == self.target_class:
-            raise ValueError("source_class and target_class must differ")
-        return self
 
 
 class Source(Recipe):
@@ -105,7 +150,7 @@ class Distillation(Recipe):
     """Extract-P: a temperature and the weight of the soft term."""
 
     temperature: Rate = 20.0
-    soft_weight: Annotated[float, Field(ge=0, le=1)] = 0.9
+    soft_weight: Share = 0.9
 
 
 class Adversarial(Recipe):
@@ -116,16 +161,16 @@ class Adversarial(Recipe):
     pgd_radius: Rate
 
 
+def _rising(ladder: list[float]) -> list[float]:
+    if ladder != sorted(set(ladder)):
+        raise ValueError("its values must rise strictly")
+    return ladder
+
+
 class Pruning(Recipe):
     """Fine-pruning: `epochs` of fine-tuning after each step of the ladder."""
 
-    ladder: Annotated[list[Fraction], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _ladder_rises(self) -> "Pruning":
-        if self.ladder != sorted(set(self.ladder)):
-            raise ValueError("ladder must rise strictly")
-        return self
+    ladder: Annotated[list[Fraction], Field(min_length=1), AfterValidator(_rising)]
 
 
 class Recipes(Strict):
@@ -133,7 +178,7 @@ class Recipes(Strict):
 
     source: Source
     surrogate: Recipe
-    irrelevant: Recipe
+    independent: Recipe
     finetune_all: Recipe
     finetune_last: Recipe
     prune: Pruning
@@ -143,24 +188,24 @@ class Recipes(Strict):
     transfer_all: Recipe
     transfer_last: Recipe
     transfer_corrupted: Recipe
-    irrelevant_transfer: Recipe
-    irrelevant_corrupted: Recipe
+    independent_transfer: Recipe
+    independent_corrupted: Recipe
 
 
 class Zoo(Strict):
-    """Which models, and how many of each; architectures are names of ``sacutils.models.ARCHITECTURES``."""
+    """Which models, and how many of each."""
 
-    source: str
-    students: Annotated[list[str], Field(min_length=1)]
+    source: Architecture
+    students: Annotated[list[Architecture], Field(min_length=1)]
     extracted_per_student: Positive
-    surrogates: dict[str, Positive]
-    irrelevant: dict[str, Positive]
-    irrelevant_owner: dict[str, Positive]
-    references: dict[str, Positive]
+    surrogates: Counts
+    independent: Counts
+    independent_owner: Counts
+    choosers: Counts
     finetuned: Positive
     transferred: Positive
-    irrelevant_transfer: dict[str, Positive]
-    irrelevant_corrupted: dict[str, Positive]
+    independent_transfer: Counts
+    independent_corrupted: Counts
 
 
 class Probes(Strict):
@@ -174,16 +219,18 @@ class Probes(Strict):
 
 
 class Variant(Strict):
-    """The same experiment with some values replaced, of which only the models of some steps are needed."""
+    """The same experiment with some values replaced; only models of some steps are needed."""
 
     overrides: dict[str, Any]
-    steps: Annotated[list[str], Field(min_length=1)]
+    steps: Annotated[list[StepName], Field(min_length=1)]
 
 
 class Profile(Strict):
-    """Everything that a run depends on."""
+    """Everything that a run depends on; a *full* run computes the variants too."""
 
-    name: str
+    derived: ClassVar[tuple[str, ...]] = ("name", "overrides")
+
+    name: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     data: DataSet
@@ -193,86 +240,146 @@ class Profile(Strict):
     recipes: Recipes
     probes: Probes
     bootstrap: Annotated[int, Field(ge=100)] = 2000
-    variants: dict[str, Variant] = {}
+    variants: dict[Annotated[str, Field(pattern=r"^[\w.-]+$")], Variant] = {}
+    full: bool = False
     overrides: dict[str, Any] = {}
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
+    @property
+    def active_variants(self) -> dict[str, Variant]:
+        """The variants that this run computes: all if it is full, otherwise none."""
+        return self.variants if self.full else {}
 
     @property
     def run_name(self) -> str:
         """Folder under ``runs/``: the profile's name, and what was overridden."""
-        rest = {key: value for key, value in self.overrides.items() if key != "seed"}
+        rest = {key: value for key, value in self.overrides.items() if key not in ("seed", "full")}
         name = self.name + (f"-seed{self.seed}" if "seed" in self.overrides else "")
+        name += "-full" if self.overrides.get("full") else ""
         return name + (f"-{digest_of(rest)[:8]}" if rest else "")
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Profile":
+        data, target, zoo, count = self.data, self.transfer.data, self.zoo, self.probes.count
+        grey = f"data.name = {data.name} has grey ones"
+        if target.image_size != data.image_size:
+            sizes = f"{target.image_size} is not data.image_size = {data.image_size}"
+            raise ValueError(
+                f"transfer.data.image_size = {sizes}; a model takes images of one size"
+            )
+        if (data.channels, target.channels) == (1, 3):
+            colour = f"transfer.data.name = {target.name} has colour images"
+            raise ValueError(f"{colour} and {grey}; choose a grey target ({', '.join(GREY)})")
+        for field, value in zoo if data.channels == 1 else ():
+            names = [value] if isinstance(value, str) else [] if isinstance(value, int) else value
+            if large := [name for name in names if name in get_args(Large)]:
+                colour = f"zoo.{field}: {large[0]} takes colour images"
+                raise ValueError(f"{colour} and {grey}; choose from {', '.join(get_args(Small))}")
+        if zoo.source in WITHOUT_BATCH_NORMALISATION:
+            lacks = "has no batch normalisation, in which pruning masks channels"
+            advice = "choose a source with it, such as vgg_bn_s or vgg16_bn"
+            raise ValueError(f"zoo.source = {zoo.source} {lacks}; {advice}")
+        if len(set(zoo.students)) < len(zoo.students):
+            raise ValueError(f"zoo.students = {zoo.students} names an architecture twice")
+        if count > self.splits.probe:
+            more = f"probes.count = {count} is more than splits.probe = {self.splits.probe}"
+            raise ValueError(f"{more}; lower it or enlarge the split")
+        if self.recipes.source.watermark is not None:
+            _watermark_fits(self.recipes.source.watermark, data)
+        return self
 
-SETTABLE = [name for name in Profile.model_fields if name not in ("name", "overrides")]
-"""Top-level parameters that a file or an override may set; the other two are derived."""
+
+def _watermark_fits(watermark: Watermark, data: DataSet) -> None:
+    field, first, second = (
+        "recipes.source.watermark",
+        watermark.source_class,
+        watermark.target_class,
+    )
+    for name, value in (("source_class", first), ("target_class", second)):
+        if value >= data.known_classes:
+            accepted = f"accepted are 0 to {data.known_classes - 1}"
+            raise ValueError(f"{field}.{name} = {value} is no class of {data.name}; {accepted}")
+    if first == second:
+        raise ValueError(f"{field}: source_class and target_class must differ")
+    if watermark.size >= data.image_size:
+        sizes = f"{watermark.size} does not fit data.image_size = {data.image_size}"
+        raise ValueError(f"{field}.size = {sizes}; choose a smaller square")
 
 
 def available() -> list[str]:
     """Names of the profiles that exist."""
-    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    return sorted(path.stem for path in (home() / "profiles").glob("*.yaml"))
 
 
-def _sentence(error: pydantic.ValidationError, origin: str) -> str:
+def sentence(error: pydantic.ValidationError, origin: str) -> str:
+    """The first problem that pydantic found, as one sentence that begins with where the values
+    come from and names the field, what was found and what is accepted.
+    """
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the profile"
+    field = ".".join(str(part) for part in first["loc"] if part != "[key]")
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        model: Any = Profile
-        for part in first["loc"][:-1]:
-            model = model.model_fields[str(part)].annotation
-        known = ", ".join(SETTABLE if model is Profile else model.model_fields)
-        return f"{origin}: unknown parameter {field!r}; accepted here are {known}."
-    if first["type"] == "missing":
-        return f"{origin}: {field} is missing; a profile must give it."
-    return f"{origin}: {field} = {first['input']!r} is not accepted: {message}."
+    match first["type"]:
+        case "unknown":
+            key = (f"{field}." if field else "") + first["ctx"]["key"]
+            message = f"unknown parameter {key!r}; accepted here are {first['ctx']['known']}"
+        case "missing":
+            message = f"{field} is missing; it must be given"
+        case "value_error" if isinstance(first["input"], dict):
+            message = (f"{field}: " if field else "") + message
+        case _:
+            message = f"{field} = {first['input']!r} is not accepted: {message}"
+    return f"{origin}: {message}."
+
+
+def _checked(values: dict[str, Any], name: str, overrides: dict[str, Any], origin: str) -> Profile:
+    """The profile of a file's values with some replaced, by dotted path."""
+    values = dict(values)
+    for key, value in overrides.items():
+        *parents, last = str(key).split(".")
+        section = values
+        for parent in parents:
+            if not isinstance(section.get(parent), dict):
+                missing = f"override {key!r}: there is no section {parent!r}"
+                known = ", ".join(map(str, section))
+                raise UserError(f"{origin}: {missing}; accepted here are {known}.")
+            # a copy, because sections that share a YAML anchor are one and the same dictionary
+            section[parent] = dict(section[parent])
+            section = section[parent]
+        section[last] = value
+    try:
+        profile = Profile.model_validate(values, context=True)
+    except pydantic.ValidationError as error:
+        raise UserError(sentence(error, origin)) from None
+    return profile.model_copy(update={"name": name, "overrides": overrides})
 
 
 def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
-    """Read and check a profile.
+    """Read ``profiles/<name>.yaml`` and check it whole, with each of its variants.
 
-    Parameters
-    ----------
-    name : str
-        A file ``profiles/<name>.yaml``.
-    overrides : dict, optional
-        Values to replace, by dotted path: ``{"seed": 1, "recipes.extract_label.epochs": 30}``.
-
-    Returns
-    -------
-    Profile
-        With every value checked and `overrides` recorded.
-
-    Raises
-    ------
-    UserError
-        On an unknown profile, an unknown parameter, or a value of the wrong type or range.
+    `overrides` are values to replace, by dotted path: ``{"seed": 1, "recipes.prune.epochs": 30}``.
+    An unknown name or parameter, a value of the wrong type or range, and values that do not fit
+    each other raise a ``UserError``.
     """
-    path = PROFILES / f"{name}.yaml"
     if name not in available():
         raise UserError(f"Unknown profile {name!r}; profiles/ holds {', '.join(available())}.")
+    path = home() / "profiles" / f"{name}.yaml"
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name} is not valid YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path.name} holds {type(values).__name__} where the named values of a profile are expected.")
-    overrides = dict(overrides or {})
-    if overrides.get("seed") == values.get("seed", Profile.model_fields["seed"].default):
-        overrides.pop("seed", None)  # the same run under the same name, whether its seed was given or not
-    for key, value in overrides.items():
-        *parents, last = key.split(".")
-        place = values
-        for parent in parents:
-            if not isinstance(place.get(parent), dict):
-                raise UserError(f"Override {key!r}: there is no section {parent!r}; accepted here are {', '.join(place)}.")
-            # a copy, because sections that share a YAML anchor are one and the same dictionary
-            place[parent] = dict(place[parent])
-            place = place[parent]
-        if key in ("name", "overrides"):
-            raise UserError(f"Override {key!r}: this is no parameter of a profile; top-level ones are {', '.join(SETTABLE)}.")
-        place[last] = value
-    try:
-        return Profile.model_validate(values | {"name": name, "overrides": overrides}, strict=False)
-    except pydantic.ValidationError as error:
-        raise UserError(_sentence(error, f"profile {name!r}")) from None
+        kind = type(values).__name__
+        raise UserError(f"{path.name} holds {kind} where the named values of a profile belong.")
+    # a seed that is the profile's own is the same run, whether it was given or not
+    own = {key: values.get(key, Profile.model_fields[key].default) for key in ("seed", "full")}
+    given = (overrides or {}).items()
+    overrides = {key: value for key, value in given if key not in own or value != own[key]}
+    profile = _checked(values, name, overrides, f"profile {name!r}")
+    for key, variant in profile.variants.items():
+        origin = f"profile {name!r}, variant {key!r}"
+        for field in {"variants", "full"} & variant.overrides.keys():
+            raise UserError(f"{origin}: override {field!r} has no effect in a variant; remove it.")
+        _checked(values, name, overrides | variant.overrides | {"variants": {}}, origin)
+    return profile

@@ -1,4 +1,4 @@
-"""One training loop that knows nothing of attacks: an objective, images on the device, a recipe, a seed."""
+"""One training loop that knows nothing of attacks: objective, images, recipe, seed."""
 
 import math
 import os
@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim import lr_scheduler
 from tqdm import tqdm
 
-from .artefacts import UserError
 from .data import Images, augment, to_float
+from .files import UserError
 from .profiles import Recipe
 
-Objective = Callable[[nn.Module, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-"""From model, images (float32 in [0, 1], a batch) and their indices to the scalar loss and the number of hits in the batch."""
+LossAndHits = tuple[torch.Tensor, torch.Tensor]
+Objective = Callable[[nn.Module, torch.Tensor, torch.Tensor], LossAndHits]
+"""From model, a batch of images (float32 in [0, 1]) and their indices to the scalar loss and the
+number of hits in the batch."""
 
 
 class Diverged(Exception):
@@ -31,19 +34,16 @@ class History:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a profile: ``auto`` takes CUDA where there is one.
+    """The device of a profile: ``auto`` takes CUDA where there is one; a ``UserError`` if CUDA is
+    asked for and is not there.
 
-    Also makes torch deterministic, and single-threaded on the CPU: jobs run side by side, and sums do not depend on the
-    number of threads.
-
-    Raises
-    ------
-    UserError
-        If CUDA is asked for and is not there.
+    Also makes torch deterministic, and single-threaded on the CPU: jobs run side by side, and sums
+    do not depend on the number of threads.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: cuda is not accepted, torch finds no CUDA device; use auto or cpu.")
+        problem = "device: cuda is not accepted, torch finds no CUDA device"
+        raise UserError(f"{problem}; use auto or cpu.")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
@@ -51,29 +51,32 @@ def pick_device(name: str) -> torch.device:
 
 
 def cross_entropy_to(labels: torch.Tensor) -> Objective:
-    """Objective of ordinary supervised training: cross-entropy to fixed labels (int64, shape (n,))."""
+    """Objective of supervised training: cross-entropy to fixed labels (int64, shape (n,))."""
 
-    def objective(model: nn.Module, x: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def objective(model: nn.Module, x: torch.Tensor, index: torch.Tensor) -> LossAndHits:
         logits, target = model(x), labels[index]
         return F.cross_entropy(logits, target), (logits.argmax(1) == target).sum()
 
     return objective
 
 
-def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+def _scheduler(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
+) -> lr_scheduler.LRScheduler:
     match recipe.schedule:
         case "onecycle":
-            # torch asks for at least two steps, divides by zero if the rise takes exactly one, and cycles the momentum
-            # unless told otherwise
-            rise = 0.4 if steps == 5 else 0.2
-            return torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, recipe.lr, total_steps=max(steps, 2), pct_start=rise, cycle_momentum=False
+            # torch asks for at least two steps, divides by zero if the rise takes exactly one, and
+            # cycles the momentum unless told otherwise
+            rise, steps = 0.4 if steps == 5 else 0.2, max(steps, 2)
+            return lr_scheduler.OneCycleLR(
+                optimizer, recipe.lr, total_steps=steps, pct_start=rise, cycle_momentum=False
             )
         case "cosine_per_batch":
-            # stepped per batch although its period counts epochs: the released scripts do so, and the rate oscillates
-            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
+            # stepped per batch although its period counts epochs: the released scripts do so, and
+            # the rate oscillates
+            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
         case _:
-            return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+            return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
 def train(
@@ -89,44 +92,20 @@ def train(
 ) -> History:
     """Minimise an objective by stochastic gradient descent on augmented batches, in place.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        On the same device as `pixels`; left in evaluation mode.
-    pixels : torch.Tensor
-        uint8, shape (n, channels, height, width).
-    objective : callable
-        See `Objective`.
-    recipe : Recipe
-        Optimiser, schedule, batch, epochs and augmentation.
-    seed : int
-        Seed of order and augmentation (not of the initial weights).
-    only : torch.nn.Module, optional
-        The only part to train; the rest keeps its weights and its batch statistics.
-    after_step : callable, optional
-        Called after each step, for constraints on weights.
-    label : str
-        Shown by the progress bar.
-
-    Returns
-    -------
-    History
-        Loss and share of hits per epoch.
-
-    Raises
-    ------
-    Diverged
-        If the loss stops being finite.
+    `pixels` are uint8, shape (n, channels, height, width), on the model's device; the model is left
+    in evaluation mode. The `seed` is that of order and augmentation, not of the initial weights.
+    What is not in the part `only` keeps its weights and its batch statistics; `after_step` is
+    called after each step, for constraints on weights; `label` is shown by the progress bar and by
+    errors. `Diverged` is raised when the loss stops being finite.
     """
     generator = torch.Generator().manual_seed(seed)
     n, device = max(1, round(recipe.share * len(pixels))), pixels.device
     compiled = torch.compile(model) if recipe.compile else model
-    parameters = list((only or model).parameters())
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
+    model.requires_grad_(False)
+    parameters = list((only or model).requires_grad_(True).parameters())
+    optimizer = torch.optim.SGD(
+        parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
+    )
     steps = math.ceil(n / recipe.batch)
     scheduler = _scheduler(optimizer, recipe, steps * recipe.epochs)
     history = History()
@@ -137,7 +116,7 @@ def train(
         torch.manual_seed(seed)  # dropout draws from the global generator
         for _ in progress:
             losses, hits = torch.zeros((), device=device), torch.zeros((), device=device)
-            # batches of equal size to within one image: batch normalisation fails on a rest of a single one
+            # batches of equal size to within one image: batch normalisation fails on a single one
             for index in torch.randperm(n, generator=generator).tensor_split(steps):
                 index = index.to(device)
                 x = to_float(augment(pixels[index], recipe.pad, recipe.flip, generator))
@@ -155,28 +134,18 @@ def train(
             history.accuracy.append(hits.item() / n)
             progress.set_postfix(loss=history.loss[-1])
             if not math.isfinite(history.loss[-1]):
-                raise Diverged(f"{label}: the loss became {history.loss[-1]} in epoch {len(history.loss)}")
+                epoch = len(history.loss)
+                raise Diverged(f"{label}: the loss became {history.loss[-1]} in epoch {epoch}")
     model.eval()
     return history
 
 
 @torch.inference_mode()
 def logits_of(model: nn.Module, pixels: torch.Tensor, batch: int = 500) -> torch.Tensor:
-    """Logits of a model in evaluation mode, in full precision.
+    """Logits of a model in evaluation mode, float32, shape (n, classes), on the CPU.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        From images in [0, 1] to logits.
-    pixels : torch.Tensor
-        uint8, shape (n, channels, height, width), on the model's device.
-    batch : int
-        Images at a time.
-
-    Returns
-    -------
-    torch.Tensor
-        float32, shape (n, classes), on the CPU.
+    `pixels` are uint8, shape (n, channels, height, width), on the model's device; they are taken
+    `batch` at a time.
     """
     model.eval()
     return torch.cat([model(to_float(part)).float().cpu() for part in pixels.split(batch)])
@@ -184,4 +153,5 @@ def logits_of(model: nn.Module, pixels: torch.Tensor, batch: int = 500) -> torch
 
 def accuracy(model: nn.Module, images: Images) -> float:
     """Share of images, 0 to 1, whose label the model predicts."""
-    return (logits_of(model, images.pixels).argmax(1) == images.labels.cpu()).double().mean().item()
+    hits = logits_of(model, images.pixels).argmax(1) == images.labels.cpu()
+    return hits.double().mean().item()

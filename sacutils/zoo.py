@@ -1,28 +1,56 @@
-"""Load or train: one safetensors file and one JSON record for each model, in a folder safe to share and to interrupt."""
+"""Load or train: one safetensors file and one JSON record for each model, in a folder that is safe
+to share and to interrupt.
+"""
 
 import time
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import nn
 
-from . import artefacts, attacks, data, lineage, models, training, watermark
-from .artefacts import UserError
+from . import attacks, corruptions, data, files, models, steps, training, watermark
+from .attacks import Made, Task
 from .data import Images
-from .lineage import Spec
-from .profiles import Profile, Recipe
-from .training import History
+from .files import UserError
+from .profiles import DataSet, Profile, Small, Splits, Transfer
+from .steps import STEPS, Spec
 
 ATTEMPTS = 5
 """Seeds that are tried, one after the other, when a training diverges."""
-
-Made = tuple[nn.Module, History]
 Get = Callable[[str], nn.Module]
+"""From a model's name to the model."""
+
+
+def prepare(
+    source: DataSet, sizes: Splits, transfer: Transfer, seed: int
+) -> tuple[dict[str, torch.Tensor], list[str], list[str]]:
+    """All images that a profile needs, as tensors for one file, and the class names of the data set
+    and of the transfer target.
+
+    The tensors are ``<split>.pixels``, ``.labels`` and ``.index`` (place in the data set); what is
+    corrupted has no index. A grey target of a source that takes colour is shown to it as three
+    equal channels.
+    """
+    images, classes = data.load(source)
+    target, target_classes = data.load(transfer.data)
+    if (images.pixels.shape[1], target.pixels.shape[1]) == (3, 1):
+        target = target._replace(pixels=target.pixels.repeat(1, 3, 1, 1))
+    tensors = {}
+    transfer_sizes = {"transfer_train": transfer.train, "transfer_test": transfer.test}
+    for pool, wanted in ((images, sizes.model_dump()), (target, transfer_sizes)):
+        for name, index in data.split(pool.labels, wanted, seed).items():
+            tensors[f"{name}.pixels"] = pool.pixels[index].contiguous()
+            tensors[f"{name}.labels"], tensors[f"{name}.index"] = pool.labels[index], index
+    attacker = Images(tensors["attacker.pixels"], tensors["attacker.labels"])
+    tensors["attacker_corrupted.pixels"] = corruptions.corrupt(attacker, seed).pixels
+    tensors["attacker_corrupted.labels"] = attacker.labels.clone()
+    return tensors, classes, target_classes
 
 
 @dataclass(frozen=True)
@@ -42,150 +70,175 @@ class Material:
 
     def classes(self, step: str) -> int:
         """Number of outputs of a model of this step."""
-        return len(self.transfer_class_names if trains_on(step) == "transfer_train" else self.class_names)
-
-
-def trains_on(step: str) -> str:
-    """Name of the split that a step trains on."""
-    if step in ("source", "surrogate", "irrelevant_owner", "reference"):
-        return "owner"
-    if step.endswith("corrupted"):
-        return "attacker_corrupted"
-    return "transfer_train" if "transfer" in step else "attacker"
+        return len(self.transfer_class_names if STEPS[step].new_labels else self.class_names)
 
 
 def load_material(profile: Profile, folder: Path, device: torch.device) -> Material:
-    """The images of a profile from the packed file in `folder`, which is made when it is missing or damaged.
-
-    Raises
-    ------
-    UserError
-        If a data set is missing or damaged, or the splits do not fit it.
+    """The images of a profile from the packed file in `folder`, which is made when it is missing
+    or damaged; a ``UserError`` if a data set is, or the splits do not fit it.
     """
-    digest = lineage.data_digest(profile)
-    path, record_path = (folder / f"{digest[:12]}.{suffix}" for suffix in ("safetensors", "json"))
-    if not intact(path, record_path, digest):
-        tensors, classes, transfer_classes = data.prepare(profile.data, profile.splits, profile.transfer, profile.seed)
-        with artefacts.atomic_path(path) as temporary:
+    digest = steps.data_digest(profile)
+    path = folder / f"{digest[:12]}.safetensors"
+    if not files.intact(path, digest):
+        tensors, *names = prepare(profile.data, profile.splits, profile.transfer, profile.seed)
+        with files.atomic_path(path) as temporary:
             safetensors.torch.save_file(tensors, temporary)
-        names = {"classes": classes, "transfer_classes": transfer_classes}
-        record = {"digest": digest, "sha256": artefacts.sha256(path)} | names | artefacts.provenance()
-        artefacts.write_json(record_path, record)
-    record, tensors = artefacts.read_json(record_path), safetensors.torch.load_file(path)
-    names = {key.split(".")[0] for key in tensors}
-    splits = {name: Images(tensors[f"{name}.pixels"], tensors[f"{name}.labels"]).to(device) for name in sorted(names)}
-    index = {key.removesuffix(".index"): value for key, value in tensors.items() if key.endswith(".index")}
+        files.write_record(path, digest, classes=names[0], transfer_classes=names[1])
+    record, tensors = files.read_json(path.with_suffix(".json")), safetensors.torch.load_file(path)
+    names = sorted({key.split(".")[0] for key in tensors})
+    splits = {
+        name: Images(tensors[f"{name}.pixels"], tensors[f"{name}.labels"]).to(device)
+        for name in names
+    }
+    index = {name: tensors[f"{name}.index"] for name in names if f"{name}.index" in tensors}
     return Material(splits, index, record["classes"], record["transfer_classes"], device)
 
 
-def intact(path: Path, record_path: Path, digest: str) -> bool:
-    """Whether a file is the one that its record describes; says so when it is there and is not."""
-    if not path.exists() or not record_path.exists():
-        return False
-    try:
-        record = artefacts.read_json(record_path)
-        if record["digest"] == digest and record["sha256"] == artefacts.sha256(path):
-            return True
-    except (UserError, KeyError, TypeError):
-        pass
-    print(f"{path.name} does not match its record (damaged or changed) and is made again.")
-    return False
+def make_independent(spec: Spec, task: Task, get: Get) -> Made:
+    """The source or an independent model: trained from scratch on true labels."""
+    return attacks.train_independent(spec.architecture, task)
 
 
-def make_independent(material: Material, spec: Spec, recipe: Any, seed: int, get: Get) -> Made:
-    """The source or an irrelevant model: trained from scratch on true labels."""
-    images = material.splits[trains_on(spec.step)]
-    return attacks.train_independent(spec.architecture, images, material.classes(spec.step), recipe, seed, spec.name)
-
-
-def make_watermarked(material: Material, spec: Spec, recipe: Any, seed: int, get: Get) -> Made:
+def make_watermarked(spec: Spec, task: Task, get: Get) -> Made:
     """The source with EWE's watermark."""
-    images = material.splits["owner"]
-    return watermark.train_watermarked(spec.architecture, images, material.classes(spec.step), recipe, seed, spec.name)
+    return watermark.train_watermarked(spec.architecture, task)
 
 
-def make_finetuned(material: Material, spec: Spec, recipe: Any, seed: int, get: Get) -> Made:
-    """A model that goes on from its parent's weights; ``_last`` trains the classifier block, ``transfer_`` has new labels."""
-    return attacks.finetune(
-        get(str(spec.parent)),
-        material.splits[trains_on(spec.step)],
-        material.classes(spec.step),
-        recipe,
-        seed,
-        spec.name,
-        last=spec.step.endswith("_last"),
-        new_labels=trains_on(spec.step) == "transfer_train",
-    )
+def make_finetuned(spec: Spec, task: Task, get: Get) -> Made:
+    """A model that goes on from its parent's weights."""
+    last, new_labels = spec.step.endswith("_last"), STEPS[spec.step].new_labels
+    return attacks.finetune(get(str(spec.parent)), task, last=last, new_labels=new_labels)
 
 
-def make_pruned(material: Material, spec: Spec, recipe: Any, seed: int, get: Get) -> Made:
+def make_pruned(spec: Spec, task: Task, get: Get) -> Made:
     """One rung of the ladder of fine-pruning."""
-    images, fraction = material.splits["attacker"], float(spec.fraction or 0)
-    return attacks.prune(get(str(spec.parent)), images, recipe, fraction, seed, spec.name)
+    return attacks.prune(get(str(spec.parent)), task, float(spec.fraction or 0))
 
 
-def make_label_student(material: Material, spec: Spec, recipe: Any, seed: int, get: Get) -> Made:
+def make_label_student(spec: Spec, task: Task, get: Get) -> Made:
     """Extract-L on the attacker's images, or a surrogate: the same on the owner's."""
-    query, images = attacks.black_box(get(str(spec.parent))), material.splits[trains_on(spec.step)]
-    return attacks.extract_label(query, spec.architecture, images, material.classes(spec.step), recipe, seed, spec.name)
+    return attacks.extract_label(attacks.black_box(get(str(spec.parent))), spec.architecture, task)
 
 
-def make_probability_student(material: Material, spec: Spec, recipe: Any, seed: int, get: Get) -> Made:
+def make_probability_student(spec: Spec, task: Task, get: Get) -> Made:
     """Extract-P."""
-    query, images = attacks.black_box(get(str(spec.parent))), material.splits["attacker"]
-    return attacks.extract_probability(query, spec.architecture, images, material.classes(spec.step), recipe, seed, spec.name)
+    query = attacks.black_box(get(str(spec.parent)))
+    return attacks.extract_probability(query, spec.architecture, task)
 
 
-def make_hardened(material: Material, spec: Spec, recipe: Any, seed: int, get: Get) -> Made:
+def make_hardened(spec: Spec, task: Task, get: Get) -> Made:
     """Extract-Adv: the parent is the student, and its own source answers the queries."""
-    query, images = attacks.black_box(get(spec.name.split(" > ")[0])), material.splits["attacker"]
-    return attacks.extract_adversarial(query, get(str(spec.parent)), images, recipe, seed, spec.name)
+    query = attacks.black_box(get(spec.name.split(" > ")[0]))
+    return attacks.extract_adversarial(query, get(str(spec.parent)), task)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
 
 
 class Zoo:
-    """The models of a profile on disk: each is loaded if it is there and intact, and trained otherwise.
-
-    Parameters
-    ----------
-    profile : Profile
-        Which models, and how each is made.
-    folder : pathlib.Path
-        Where they are kept. File names hold the model's digest, so that runs with other parameters share what is the same.
-    material : Material
-        The images.
+    """The models of a profile in a folder: each is loaded if it is there and intact, and trained
+    otherwise, which is announced beforehand. File names hold the model's digest, so that runs with
+    other parameters share what is the same.
     """
 
     def __init__(self, profile: Profile, folder: Path, material: Material) -> None:
         self.profile, self.folder, self.material = profile, folder, material
-        self.specs = lineage.plan(profile)
-        self._digests = lineage.digests(profile)
+        self.specs = steps.plan(profile)
+        self._digests = steps.digests(profile)
         self.source = next(iter(self.specs))
         self._loaded: dict[str, nn.Module] = {}
+        self._announced: list[str] = []
+        self._trained = 0
 
     def path(self, name: str) -> Path:
-        """The weights file of a model."""
+        """The weights file of a model; a ``UserError`` if the zoo has no such model."""
+        if name not in self.specs:
+            zoo = f"The zoo of profile {self.profile.name!r}"
+            raise UserError(f"{zoo} has no model {name!r}; one of its names is {self.source!r}.")
         return self.folder / f"{self.specs[name].slug}.{self._digests[name][:12]}.safetensors"
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """What would be trained if these models were asked for: they, what they descend from, and
+        the source, with which they are compared; parents first.
+        """
+        missing: set[str] = set()
+
+        def add(name: str | None) -> None:
+            if name is None or name in missing:
+                return
+            path = self.path(name)
+            if not (path.exists() and path.with_suffix(".json").exists()):
+                missing.add(name)
+                add(self.specs[name].parent)
+                add(None if STEPS[self.specs[name].step].new_labels else self.source)
+
+        for name in names:
+            add(name)
+        return [name for name in self.specs if name in missing]
+
+    def announce(self, names: Iterable[str]) -> None:
+        """Say which models will be trained when `names` are asked for, and how long that takes;
+        nothing when all are there, or have been announced before.
+        """
+        missing = [name for name in self.missing(names) if name not in self._announced]
+        if not missing:
+            return
+        self._announced += missing
+        counts = Counter(STEPS[self.specs[name].step].label for name in missing)
+        kinds = ", ".join(f"{count} {label}" for label, count in counts.items())
+        models = f"{len(missing)} model{'s' * (len(missing) > 1)} ({kinds})"
+        print(f"To train: {models}, about {self._estimate(missing)}.", flush=True)
+
+    def _estimate(self, names: list[str]) -> str:
+        """Duration of the training of some models, by the records of like models in the folder,
+        else by passes over images at an assumed pace.
+        """
+        known: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for file in self.folder.glob("*.json"):
+            # a damaged record is reported when that model is asked for
+            with suppress(UserError, KeyError, TypeError, ValueError):
+                record = files.read_json(file)
+                known[record["step"], record["architecture"]].append(float(record["seconds"]))
+        total, assumed = 0.0, 0
+        for spec in (self.specs[name] for name in names):
+            times = known[spec.step, spec.architecture]
+            if times:
+                total += sum(times) / len(times)
+                continue
+            # images a second on CUDA or of a small network, and of torchvision's on a CPU core
+            small = self.material.device.type == "cuda" or spec.architecture in get_args(Small)
+            pace, task = 2000 if small else 50, self.task(spec.name)
+            passes = task.recipe.epochs * (1 + getattr(task.recipe, "pgd_steps", 0))
+            total += passes * task.recipe.share * len(task.images.labels) / pace
+            assumed = assumed or pace
+        how = f", at an assumed {assumed:,} images a second" if assumed else ""
+        return f"{_duration(total)} on this machine{how}"
+
+    def task(self, name: str, attempt: int = 0) -> Task:
+        """What a model of this zoo is trained on and how; another attempt has another seed."""
+        spec, profile = self.specs[name], self.profile
+        images, classes = STEPS[spec.step].images, self.material.classes(spec.step)
+        seed = steps.derived_seed(profile.seed, spec.seed_name, attempt)
+        recipe = steps.recipe_of(profile, spec.step)
+        return Task(self.material.splits[images], classes, recipe, seed, name)
 
     def record(self, name: str) -> dict[str, Any]:
         """The record of a model, which is trained when it is missing."""
         self.get(name)
-        return artefacts.read_json(self.path(name).with_suffix(".json"))
+        return files.read_json(self.path(name).with_suffix(".json"))
 
     def get(self, name: str) -> nn.Module:
-        """A model in evaluation mode; the same object for every call, so copy it before changing it.
-
-        Raises
-        ------
-        UserError
-            If the zoo has no such model, or its training diverged with every seed.
+        """A model in evaluation mode; always the same object, so copy it to change it. A
+        ``UserError`` if the zoo has no such model, or its training diverged with every seed.
         """
-        if name not in self.specs:
-            raise UserError(
-                f"The zoo of profile {self.profile.name!r} has no model {name!r}; one of its names is {self.source!r}."
-            )
         if name not in self._loaded:
             path, spec = self.path(name), self.specs[name]
-            if not intact(path, path.with_suffix(".json"), self._digests[name]):
+            if not files.intact(path, self._digests[name]):
+                self.announce([name])  # only what is missing: a damaged file has been reported
                 self._train(spec, path)
             classes = self.material.classes(spec.step)
             model = models.build(spec.architecture, self.material.channels, classes, seed=0)
@@ -194,51 +247,46 @@ class Zoo:
         return self._loaded[name]
 
     def _train(self, spec: Spec, path: Path) -> None:
-        recipe = lineage.recipe_of(self.profile, spec.step)
-        make = globals()[lineage.maker_of(self.profile, spec.step)]
+        make = globals()[f"make_{steps.maker_of(self.profile, spec.step)}"]
+        if spec.parent:
+            self.get(spec.parent)
         started = time.monotonic()
         for attempt in range(ATTEMPTS):
-            seed = lineage.derived_seed(self.profile.seed, spec.name, attempt)
+            task = self.task(spec.name, attempt)
             try:
-                model, history = make(self.material, spec, recipe, seed, self.get)
-                reached = training.accuracy(model, self.material.splits[trains_on(spec.step)])
-                if reached < 1.5 / self.material.classes(spec.step):
-                    raise training.Diverged(
-                        f"{spec.name}: an accuracy of {reached:.1%} on its own images is no better than guessing"
-                    )
-                break
+                model, history = make(spec, task, self.get)
+                reached = training.accuracy(model, task.images)
+                if reached >= 1.5 / task.classes:
+                    break
+                share = f"{reached:.1%} of its own images right"
+                raise training.Diverged(f"{spec.name}: {share} is no better than chance")
             except training.Diverged as error:
-                print(f"{error}; " + ("trying the next seed." if attempt < ATTEMPTS - 1 else "giving up."))
+                rest = "trying the next seed" if attempt < ATTEMPTS - 1 else "giving up"
+                print(f"{error}; {rest}.")
         else:
-            raise UserError(
-                f"{spec.name} diverged with all of its {ATTEMPTS} seeds; "
-                f"another recipes.{spec.step}.lr than {recipe.lr} or more epochs than {recipe.epochs} may help."
-            )
-        with artefacts.atomic_path(path) as temporary:
+            lr = f"recipes.{STEPS[spec.step].recipe or spec.step}.lr than {task.recipe.lr}"
+            advice = f"another {lr} or more epochs than {task.recipe.epochs} may help"
+            raise UserError(f"{spec.name} diverged with all of its {ATTEMPTS} seeds; {advice}.")
+        with files.atomic_path(path) as temporary:
             state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
             safetensors.torch.save_file(state, temporary)
-        record = self._describe(spec, model, recipe, history) | {"seed": seed, "attempt": attempt}
-        record |= {"digest": self._digests[spec.name], "sha256": artefacts.sha256(path)}
-        record |= {"seconds": round(time.monotonic() - started, 2), "device": _device_name(self.material.device)}
-        artefacts.write_json(path.with_suffix(".json"), record | artefacts.provenance())
+        seconds, cuda = time.monotonic() - started, self.material.device.type == "cuda"
+        result = asdict(spec) | {"recipe": task.recipe.model_dump(), "train_accuracy": reached}
+        result |= self._measure(spec, model)
+        result |= {"parameters": sum(weights.numel() for weights in model.parameters())}
+        result |= {"history": asdict(history), "seed": task.seed, "attempt": attempt}
+        device = torch.cuda.get_device_name() if cuda else "CPU, one thread"
+        result |= {"seconds": round(seconds, 2), "device": device}
+        files.write_record(path, self._digests[spec.name], **result)
+        self._trained += 1
+        total = max(self._trained, len(self._announced))
+        print(f"{self._trained} of {total}: {spec.name}, {_duration(seconds)}", flush=True)
 
-    def _describe(self, spec: Spec, model: nn.Module, recipe: Recipe, history: History) -> dict[str, Any]:
-        splits = self.material.splits
-        new_labels = trains_on(spec.step) == "transfer_train"
-        test = splits["transfer_test" if new_labels else "test"]
-        fidelity = None
+    def _measure(self, spec: Spec, model: nn.Module) -> dict[str, float | None]:
+        """Accuracy on the test images, and agreement with the source where classes are the same."""
+        new_labels, fidelity = STEPS[spec.step].new_labels, None
+        test = self.material.splits["transfer_test" if new_labels else "test"]
         if spec.step != "source" and not new_labels:
             theirs = training.logits_of(self.get(self.source), test.pixels).argmax(1)
-            fidelity = (training.logits_of(model, test.pixels).argmax(1) == theirs).double().mean().item()
-        return asdict(spec) | {
-            "recipe": recipe.model_dump(),
-            "train_accuracy": training.accuracy(model, splits[trains_on(spec.step)]),
-            "test_accuracy": training.accuracy(model, test),
-            "fidelity": fidelity,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "history": asdict(history),
-        }
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, one thread"
+            fidelity = training.accuracy(model, test._replace(labels=theirs))
+        return {"test_accuracy": training.accuracy(model, test), "fidelity": fidelity}

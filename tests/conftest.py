@@ -1,4 +1,4 @@
-"""What the tests share: one small run, and the check that an error message is one clear sentence."""
+"""What the tests share: one small run, and the check that an error is one clear sentence."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +9,10 @@ import torch
 from hypothesis import settings
 from torch import nn
 
-from sacutils.artefacts import UserError
 from sacutils.data import Images
+from sacutils.files import UserError
 from sacutils.profiles import Recipe
-from sacutils.runs import Run, open_run
+from sacutils.run import Run, open_run
 
 settings.register_profile("sac", deadline=None, max_examples=50, derandomize=True, database=None)
 settings.load_profile("sac")
@@ -20,7 +20,7 @@ settings.load_profile("sac")
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The smoke run in a folder of its own; its models are trained when a test first asks for them."""
+    """The smoke run in a folder of its own; models are trained when a test asks for them."""
     return open_run("smoke", folder=tmp_path_factory.mktemp("runs"))
 
 
@@ -36,7 +36,7 @@ def attacker(run: Run) -> Images:
 
 @pytest.fixture
 def refused() -> Callable[..., str]:
-    """Call something that must raise a UserError of one sentence which holds some words; returns the sentence."""
+    """Call something that must raise a UserError of one sentence with some words; returns it."""
 
     def check(function: Callable[..., object], *words: str) -> str:
         with pytest.raises(UserError) as caught:
@@ -53,7 +53,8 @@ def refused() -> Callable[..., str]:
 def recipe(**values: object) -> Recipe:
     """A short recipe without augmentation, with some values replaced."""
     return Recipe.model_validate(
-        {"lr": 0.05, "epochs": 1, "batch": 32, "schedule": "constant", "pad": 0, "flip": False} | values
+        {"lr": 0.05, "epochs": 1, "batch": 32, "schedule": "constant", "pad": 0, "flip": False}
+        | values
     )
 
 
@@ -64,7 +65,9 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     """Whether two states are equal to the last bit."""
-    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+    return one.keys() == other.keys() and all(
+        torch.equal(value, other[name]) for name, value in one.items()
+    )
 
 
 def listing(folder: Path) -> list[str]:

@@ -1,0 +1,324 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Data and the source model
+#
+# ## The answer in short
+#
+# The four parts of the data have {glue:text}`shared` images in common, and each has the classes in the same proportions. The {term}`source` is right on {glue:text}`accuracy` of
+# {glue:text}`n_test` test images, where guessing would reach {glue:text}`guess`: it {glue:text}`learnt`. It is wrong on {glue:text}`wrong_probes` of the {glue:text}`n_probe`
+# images that {term}`probes` are chosen from; a probe set takes {glue:text}`wanted`, so these are {glue:text}`enough`.
+#
+# ```{admonition} What you will do
+# :class: tip
+# Look at the images, divide them into four parts that never mix, train the source that everybody will want to steal, and find out where it errs.
+#
+# **You learn** which decisions have to be made before any model is trained so that the results at the end mean something; how to state an accuracy
+# with its uncertainty; why a source without mistakes would be a bad subject.
+#
+# **You need** a training loop in PyTorch; {glue:text}`needs`. What is on disk is loaded, and trained only when it is missing.
+# ```
+
+# %% [markdown]
+# ## The claim under test
+#
+# This page tests no claim of the paper yet. It tests the ground on which all later pages stand:
+#
+# 1. the four parts of the data are disjoint, and each has the classes in equal proportion;
+# 2. the source has learnt its task;
+# 3. it makes enough mistakes to choose probes from, because {term}`SAC-source` and {term}`SAC-w` ask about misclassified images.
+#
+# The released zoo of {cite:t}`guan2022sac` has one source, a torchvision VGG16-BN on CIFAR-10, and how it was trained is not published (read
+# in the code). Its probes are test images, and checkpoints were selected by accuracy on the same test set (read in the code). Here
+# the probes get a part of their own.
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+profile = "fashion"
+overrides = {}
+images_per_class = 16  # 1 to 24: images of each class in the first figure
+mistakes_shown = 10  # 2 to 16: images in the last figure
+
+# %%
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+from sklearn.metrics import confusion_matrix
+
+from sacutils import evaluation, figures, training
+from sacutils.run import open_run, provenance_line
+from sacutils.studies import suspects
+
+run = open_run(profile, overrides)
+run.announce("source")
+figures.use_style()
+
+classes = run.material.class_names
+splits = {name: run.material.splits[name] for name in ("owner", "attacker", "probe", "test")}
+record, source = run.zoo.record(run.zoo.source), run.zoo.get(run.zoo.source)
+
+# %% tags=["remove-cell"]
+size = " × ".join(str(side) for side in splits["owner"].pixels.shape[1:])
+figures.say(needs=suspects.needs(run, "source"), data_name=run.profile.data.name, size=size)
+figures.say(n_classes=len(classes))
+
+# %% [markdown]
+# ## The images
+#
+# This build uses the data set **{glue:text}`data_name`**: {glue:text}`n_classes` classes, images of {glue:text}`size` (channels, height, width), kept as
+# bytes.
+#
+# :::{dropdown} Data sets that a profile may name
+# | name | what | where from |
+# |---|---|---|
+# | `fashion_subset` | a stratified subset of Fashion-MNIST, grey pictures of clothes {cite:p}`xiao2017fashion` | embedded in `data/`, with its licence (MIT), the script that made it and a checksum that is compared before each use |
+# | `fashion_mnist` | the whole of it | downloaded by torchvision |
+# | `digits` | handwritten digits | comes with scikit-learn {cite:p}`pedregosa2011sklearn` |
+# | `cifar10`, `cifar100` | small colour photographs {cite:p}`krizhevsky2009cifar` | downloaded by torchvision |
+# | `imagefolder` | your own | a folder per class |
+# :::
+#
+# The official training and test parts of a data set are pooled and divided anew, for we need four parts and not two. A network
+# sees pixels as numbers in $[0, 1]$; the step from there to $[-2, 2]$, $x \mapsto (x - 0.5)/0.25$, belongs to the network. All attacks and
+# probes can thus be stated in plain pixels.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-data-samples", "caption": "The first images of the owner's part, a row per class (the first ten classes)."}, "image": {"alt": "The images of a row belong to one class, whose name stands at the left, and differ among themselves."}}
+owner = splits["owner"]
+rows = {k: owner.pixels[owner.labels == i] for i, k in enumerate(classes[:10])}
+figures.images({name: pixels[:images_per_class] for name, pixels in rows.items()})
+
+# %% [markdown]
+# ## Four parts that never mix
+#
+# Owner and thief have different images, probes come from a third part, and success is measured on a fourth:
+
+# %% tags=["hide-input"]
+purposes = {
+    "owner": "trains the source, the owner's helper models and one group of independent models",
+    "attacker": "trains stolen models and most independent models",
+    "probe": "probes are chosen from it",
+    "test": "accuracy and fidelity of models are measured on it",
+}
+counts = {
+    name: np.bincount(split.labels.cpu(), minlength=len(classes)) for name, split in splits.items()
+}
+counts = pd.DataFrame(counts, index=pd.Index(classes, name="class"))
+table = pd.DataFrame({"images": counts.sum(), "smallest class": counts.min()})
+table["largest class"] = counts.max()
+table["what it is for"] = pd.Series(purposes)
+figures.table(table.rename_axis("split").reset_index())
+
+# %% [markdown]
+# No model is trained on test images, and none is chosen by them. Where a page measures accuracy on other images as well, as this one does on the owner's, it says so.
+# *Transfer* has images of another data set besides ({doc}`06_transfer`).
+#
+# *Disjoint* is checked on every build, by number and by content:
+
+# %%
+numbers = Counter(i for name in splits for i in run.material.index[name].tolist())
+shared = sum(count > 1 for count in numbers.values())
+assert shared == 0
+
+pictures = [{image.tobytes() for image in split.pixels.cpu().numpy()} for split in splits.values()]
+twins = sum(count > 1 for count in Counter(p for part in pictures for p in part).values())
+
+shares = counts / counts.sum()
+deviation = shares.sub(shares.mean(axis=1), axis=0).abs().max(axis=None)
+
+# %% tags=["remove-cell"]
+figures.say(shared=shared, twins=twins, deviation=f"{100 * deviation:.2f}")
+
+# %% [markdown]
+# {glue:text}`shared` images of the data set lie in two splits. Duplicates within the data set would look like memorisation, so they are counted too: {glue:text}`twins` pictures
+# occur, pixel for pixel, in more than one split.
+#
+# *Stratified* means that each class has the same share everywhere; the largest deviation is {glue:text}`deviation` percentage points, which is
+# rounding. It matters because a difference in classes between owner and thief would let a test recognise data instead of theft.
+#
+# The choice depends on labels, sizes and seed only. Another seed gives another division, another source and other suspects, which is the honest way to repeat the experiment.
+
+# %% [markdown]
+# ## The source
+#
+# The paper's source is a VGG with batch normalisation {cite:p}`simonyan2015vgg,ioffe2015batchnorm`. The networks whose names end in `_s` mirror the
+# paper's families at a size that a processor core can train. What matters for the attacks is kept: convolutions with batch
+# normalisation (pruning silences channels of the last one) and, in VGG, a `classifier` of three linear layers (*Finetune-L* trains just that block).
+
+# %% tags=["hide-cell"]
+layers, hooks = [], []
+for name, module in source.named_modules():
+    if next(module.children(), None) is None:
+
+        def note(module, inputs, output, name=name):
+            weights = sum(parameter.numel() for parameter in module.parameters())
+            shape = " × ".join(str(side) for side in output.shape[1:])
+            layers.append((name, type(module).__name__, shape, weights))
+
+        hooks.append(module.register_forward_hook(note))
+training.logits_of(source, splits["test"].pixels[:1])
+for hook in hooks:
+    hook.remove()
+layers = pd.DataFrame(layers, columns=["layer", "kind", "output", "weights"])
+figures.say(architecture=record["architecture"], weights=f"{record['parameters']:,}")
+figures.table(layers, {"weights": "{:,}"})
+
+# %% [markdown]
+# The source of this build is a {glue:text}`architecture` with {glue:text}`weights` trainable values. It minimises the cross-entropy to the true labels
+# of the owner's images,
+#
+# $$
+# \min_\theta \; \frac{1}{N} \sum_{i=1}^{N} -\log \operatorname{softmax}\bigl(f_\theta(\tilde x_i)\bigr)_{y_i} ,
+# $$ (eq-source-loss)
+#
+# where $\tilde x_i$ is the image after the random shift and flip of the recipe, if any, drawn anew each time, by stochastic gradient descent with this recipe:
+
+# %% tags=["hide-cell"]
+figures.table(suspects.recipe_table(run, "source"))
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-source-training", "caption": "Training of the source: mean loss and accuracy on the augmented batches of each epoch."}, "image": {"alt": "While the source trains, its mean loss falls and its accuracy on its own images rises."}}
+frame = figures.training_frame(suspects.histories(run, {"source": run.zoo.source}))
+axes = {"x_label": "epoch", "y_label": "", "facet": "measure", "share_y": False}
+figures.curves(frame, "epoch", "value", role="model", **axes)
+
+# %% [markdown]
+# ## Result
+#
+# An accuracy is a share of $n$ images, and another $n$ images would have given another share. We state it with Wilson's 95 % interval: all true
+# accuracies $p$ for which the observed share $\hat p$ is not surprising,
+#
+# $$
+# |\hat p - p| \le z \sqrt{\frac{p (1 - p)}{n}}, \qquad z = \Phi^{-1}(0.975) .
+# $$ (eq-wilson)
+#
+# Unlike $\hat p \pm z\sqrt{\hat p(1-\hat p)/n}$ it stays within $[0, 1]$ and does not collapse at $\hat p = 1$. By hand, as the two roots of a quadratic in $p$:
+
+# %%
+test, probe = splits["test"], splits["probe"]
+truth = test.labels.cpu()
+probabilities = training.logits_of(source, test.pixels).softmax(1)
+predicted = probabilities.argmax(1)
+share, n = (predicted == truth).double().mean().item(), len(truth)
+assert abs(share - record["test_accuracy"]) < 0.01  # the record tells the truth
+
+z = 1.959964
+low, high = sorted(np.roots([1 + z**2 / n, -2 * share - z**2 / n, share**2]))
+accuracy = evaluation.proportion_interval(share, n)
+np.testing.assert_allclose([low, high], [accuracy.low, accuracy.high], atol=1e-5)
+
+on_probe_split = training.logits_of(source, probe.pixels).argmax(1)
+wrong_probes = (on_probe_split != probe.labels.cpu()).sum().item()
+wanted = run.profile.probes.count
+
+# %% tags=["remove-cell"]
+learnt = "has learnt its task" if accuracy.low > 1.5 / len(classes) else "has not learnt its task"
+figures.say(accuracy=str(accuracy), n_test=f"{n:,}", guess=f"{1 / len(classes):.1%}")
+figures.say(train_accuracy=f"{record['train_accuracy']:.1%}", wanted=wanted, learnt=learnt)
+figures.say(wrong_probes=f"{wrong_probes:,}", n_probe=f"{len(probe.labels):,}")
+figures.say(enough="enough" if wrong_probes >= wanted else "too few")
+
+# %% [markdown]
+# On the {glue:text}`n_test` test images the source is right on **{glue:text}`accuracy`** (guessing: {glue:text}`guess`). On the owner's images, which it was trained on, it
+# reaches {glue:text}`train_accuracy`; a gap to the test accuracy is a trace of memorising. On the {glue:text}`n_probe` images of the probe split it is wrong
+# {glue:text}`wrong_probes` times.
+#
+# ### Where it errs
+#
+# Mistakes are not spread evenly. The hardest class is *{glue:text}`hardest_class`*, on whose test images the source is right on {glue:text}`hardest_accuracy`.
+
+# %% tags=["remove-cell"]
+confused = confusion_matrix(truth, predicted, labels=range(len(classes)))
+wrong = confused - np.diag(np.diag(confused))
+row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+figures.say(confused=f"{classes[row]} taken for {classes[column]}")
+figures.say(confused_share=f"{wrong[row, column]} of {wrong.sum()}")
+
+sizes = confused.sum(1)
+hardest = (np.diag(confused) / sizes.clip(1) + (sizes == 0)).argmin()
+right = evaluation.proportion_interval(confused[hardest, hardest] / sizes[hardest], sizes[hardest])
+figures.say(hardest_class=classes[hardest], hardest_accuracy=str(right))
+
+ticks = {"index": classes, "columns": classes}
+cells = pd.DataFrame(confused / sizes[:, None].clip(1), **ticks)
+words = pd.DataFrame(confused, **ticks).astype(str).replace("0", "")
+axes = {"x": "predicted class", "y": "true class", "text": words if len(classes) <= 20 else None}
+figures.show("source_confusion", figures.heat(cells, "share of the true class", **axes))
+
+# %% [markdown]
+# :::{glue:figure} source_confusion
+# :name: fig-source-confusion
+# :alt: Test images of the source by true and predicted class; the most frequent mistake is stated in the caption, and the mistakes gather in few cells off the diagonal.
+#
+# True against predicted class on test images; colour is the share of the true class. The most frequent mistake is {glue:text}`confused` ({glue:text}`confused_share` mistakes).
+# :::
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-source-mistakes", "caption": "The test images whose true class the source finds least likely. Above each: the true class, after the arrow what the source says, and how sure it is."}, "image": {"alt": "On its worst mistakes the source is surer of a wrong class than of the true one; both classes and its probability stand above each image."}}
+hardest = probabilities[torch.arange(n), truth].argsort()[:mistakes_shown]
+titles = [
+    f"{classes[truth[i]]}\n→ {classes[predicted[i]]}\n{probabilities[i].max():.2f}" for i in hardest
+]
+half = (len(hardest) + 1) // 2
+parts = {"": slice(0, half), " ": slice(half, len(hardest))}
+pixels = {key: test.pixels[hardest[part]] for key, part in parts.items()}
+figures.images(pixels, {key: titles[part] for key, part in parts.items()})
+
+# %% [markdown]
+# ## What it means
+#
+# Where classes overlap, several answers are defensible, and which one a network gives is decided by its weights and not by the task. Two
+# networks trained apart agree on the easy images *because the images are easy*; on the hard ones they are free to differ. That is why misclassified
+# images are the natural place to look for a fingerprint, and why a source that is always right has none to offer there.
+#
+# It is also a warning. Some mistakes are in the data: a mislabelled picture is "misclassified" by every good model, so sharing that mistake
+# says nothing about theft. {term}`SAC-w` does not remove such images. Whether they hurt shows in {doc}`07_independent_models` and {doc}`10_results`.
+
+# %% [markdown]
+# ## On your own
+#
+# **1. How many test images?** By how much would you have to enlarge the test split to halve the width of the interval of the accuracy?
+# :::{dropdown} Solution
+# By {eq}`eq-wilson` the width falls like $1/\sqrt n$: four times as many. This is why small differences between suspects' accuracies should not be
+# interpreted, unless both are measured on the *same* images. There the comparison is paired, and only images on which the two differ count (McNemar's test).
+# :::
+#
+# **2. Another source.** Run this page with another seed, `make notebook NAME=02_data_and_source SEED=1`. Which of its numbers change, which class is the hardest?
+# :::{dropdown} Solution
+# Everything changes a little, since splits, weights and order all follow the seed. If the hardest class stays over several seeds, it is a property of the
+# task and not of one source. Whether *the same images* are misclassified is another question: the images themselves differ between the splits of two seeds.
+# :::
+#
+# **3. Memory.** Compute the accuracy on the owner's and on the attacker's images. What does the difference tell a judge?
+# :::{dropdown} Solution
+# ```python
+# for name in ("owner", "attacker"):
+#     share = training.accuracy(source, splits[name])
+#     print(name, evaluation.proportion_interval(share, len(splits[name].labels)))
+# ```
+# The source has never seen the attacker's images, so they are a second test set. Being better on the owner's is a trace of
+# *training data*, not of the model: dataset inference builds on it {cite:p}`maini2021dataset`, and any honest model trained on the same data shows it too.
+# :::
+#
+# **4. No mistakes.** Suppose that a source is right on all images of the probe split. Which SAC variants can still be used?
+# :::{dropdown} Solution
+# SAC-normal, SAC-m and SAC-JC, which do not ask for mistakes ({doc}`09_probes`). SAC-m and SAC-JC change plain images instead of selecting hard ones.
+# :::
+
+# %% [markdown]
+# ## Further reading
+#
+# - {cite:t}`xiao2017fashion` on the default data set and why it was made; {cite:t}`krizhevsky2009cifar` on CIFAR.
+# - {cite:t}`simonyan2015vgg` and {cite:t}`ioffe2015batchnorm` on the architecture.
+# - Next: the thief has the weights ({doc}`03_finetuning_and_pruning`).
+
+# %% tags=["hide-input"]
+Markdown(provenance_line(run))

@@ -1,0 +1,294 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Transfer to another task
+#
+# ## The answer in short
+#
+# On the new labels Transfer-A is {glue:text}`gap_transfer_all` percentage points more or less accurate than models trained from scratch, and Transfer-L {glue:text}`gap_transfer_last` (a minus sign:
+# less). On corrupted images Transfer-10C reaches {glue:text}`damaged_transfer_corrupted` and models from scratch {glue:text}`damaged_independent_corrupted`. Stealing pays on
+# {glue:text}`n_pays` of these three tasks in this build, with {glue:text}`epochs_transfer` epochs for the thief against {glue:text}`epochs_scratch` from scratch on the new labels.
+#
+# ```{admonition} What you will do
+# :class: tip
+# Steal the source by its weights and turn it to another use: new labels (*Transfer-A*, *Transfer-L*), or the old labels on corrupted images (*Transfer-10C*). **You learn** what is left of a
+# model when its last layer is replaced; how two models with different classes can be compared; why each of these attacks needs independent models of its own.
+# **You need** {doc}`03_finetuning_and_pruning`; {glue:text}`needs`.
+# ```
+
+# %% [markdown]
+# ## The claim under test
+#
+# On the models released with SAC, the {term}`AUC` printed for Transfer-A, Transfer-L and Transfer-10C is 1.00 each. IPGuard, CAE and EWE have no entry for the first two (read in
+# {cite:t}`song2023modelgif`); whoever compares labels has nothing to compare when the labels are others. There the new task is the first ten classes of CIFAR-100, and CIFAR-10C for the third attack (read in
+# the code). On other models, of {cite:t}`marginfinger2024`, SAC-w has 0.68 and SAC-m 0.75 for transfer (read in their evaluation).
+#
+# This page asks: **is the stolen start worth anything for the new task**, so that a thief would do this at all? The AUC is in {doc}`10_results`.
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+profile = "fashion"
+overrides = {}
+images_per_class = 12  # 2 to 20: images of each new class that are shown
+corruption_images = 500  # 20 to 5000: test images that are corrupted
+batch = 64  # 2 to 500: images on which the loss is computed by hand
+
+# %%
+import copy
+
+import pandas as pd
+import torch
+from IPython.display import Markdown
+
+from sacutils import corruptions, data, evaluation, figures, models, training
+from sacutils.run import open_run, provenance_line
+from sacutils.steps import LABELS
+from sacutils.studies import suspects
+
+run = open_run(profile, overrides)
+stolen = ("transfer_all", "transfer_last", "transfer_corrupted")
+honest = ("independent_transfer", "independent_corrupted")
+run.announce("source", *stolen, *honest)
+figures.use_style()
+
+new, new_classes = run.material.splits["transfer_train"], run.material.transfer_class_names
+source = run.zoo.get(run.zoo.source)
+relabelled = suspects.suspects(run, *stolen[:2], honest[0])
+corrupted = suspects.suspects(run, stolen[2], honest[1])
+
+# %% tags=["remove-cell"]
+figures.say(needs=suspects.needs(run, *stolen, *honest), n_new=f"{len(new.labels):,}")
+figures.say(old_name=run.profile.data.name, new_name=run.profile.transfer.data.name)
+figures.say(n_new_classes=len(new_classes))
+
+# %% [markdown]
+# ## New labels
+#
+# The source was trained on {glue:text}`old_name`. The thief wants a classifier for **{glue:text}`new_name`**, has {glue:text}`n_new` images of its {glue:text}`n_new_classes` classes, and brings
+# them to the shape of the source's input:
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-samples", "caption": "Training images of the new task, a row per class (the first ten classes)."}, "image": {"alt": "The new task shows other things than the source was trained on; the classes of both have nothing in common."}}
+rows = {
+    name: new.pixels[new.labels == k][:images_per_class] for k, name in enumerate(new_classes[:10])
+}
+figures.images(rows)
+
+# %% [markdown]
+# Write the source as $f_S = h_S \circ g_S$ with the last linear layer $h_S$. The thief throws $h_S$ away, draws a fresh layer $h$ with as many outputs as there are new classes, and trains on the
+# new images:
+#
+# $$
+# \min_{\theta} \; \frac1N \sum_{i=1}^N \mathrm{CE}\bigl((h \circ g)(\tilde x_i),\, y_i^{\text{new}}\bigr), \qquad g_0 = g_S .
+# $$ (eq-transfer)
+#
+# *Transfer-A* trains everything. *Transfer-L* trains the last block only (in VGG the three layers of the `classifier`, of which only the very last is new), and the convolutions stay the source's to
+# the last bit. The honest counterpart trains on the same new images from a random start: {term}`independent` models on new labels. How the released transfer models were trained is not published.
+#
+# ### The attack by hand
+#
+# Replace the last layer, and compute the loss on one batch from its definition:
+
+# %%
+name = run.names("transfer_all")[0]
+thief = copy.deepcopy(source)
+models.replace_last(thief, len(new_classes), seed=run.zoo.task(name).seed)
+x, y, index = (
+    data.to_float(new.pixels[:batch]),
+    new.labels[:batch],
+    torch.arange(min(batch, len(new.labels))),
+)
+with torch.no_grad():
+    loss = -thief(x).log_softmax(1)[index, y].mean()
+    library, _ = training.cross_entropy_to(new.labels)(thief, x, index)
+torch.testing.assert_close(loss, library)
+print(f"{loss:.4f} before the training, as in the library")
+
+# %% [markdown]
+# This line loads the stolen model, or steals it now if it is not on disk. The function shown below it makes all models of this page that begin with the source's weights:
+
+# %%
+suspect = run.zoo.get(name)
+print(name)
+
+# %% [markdown]
+# ```{literalinclude} ../sacutils/attacks.py
+# :pyobject: finetune
+# ```
+
+# %% tags=["hide-input"]
+figures.table(suspects.recipe_table(run, *stolen[:2], honest[0], stolen[2], honest[1]))
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-training", "caption": "Training on the new labels, from the source and from a random start: mean loss and accuracy on the augmented batches, first model of each kind and architecture."}, "image": {"alt": "All curves level off; the final accuracies are compared on test images below."}}
+first = {"Transfer-A": run.names("transfer_all")[0], "Transfer-L": run.names("transfer_last")[0]}
+for architecture, other in suspects.first_of_each(run, "independent_transfer").items():
+    first[f"from scratch, {architecture}"] = other
+curves = figures.training_frame(suspects.histories(run, first))
+curves["step"] = curves["model"].map(
+    {label: run.zoo.specs[other].step for label, other in first.items()}
+)
+axes = {"x_label": "epoch", "y_label": "", "facet": "measure", "share_y": False}
+figures.curves(curves, "epoch", "value", hue="model", role="step", **axes)
+
+# %% [markdown]
+# ## Corrupted images
+#
+# *Transfer-10C* keeps the classes and changes the pictures: the thief fine-tunes the source, as in {eq}`eq-finetune`, on corrupted copies of the attacker's images, and gets a model for bad cameras. The
+# name comes from CIFAR-10-C {cite:p}`hendrycks2019corruptions`. Here each image gets one corruption at random, at one moderate strength:
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-corruptions", "caption": "Each corruption on the same images."}, "image": {"alt": "The objects stay recognisable under every corruption of this page."}}
+some = run.material.splits["test"].take(slice(0, 10))
+rows = {"clean": some.pixels}
+for kind in corruptions.CORRUPTIONS:
+    rows[kind] = corruptions.corrupt_all(some, kind, run.profile.seed).pixels
+figures.images(rows)
+
+# %% [markdown]
+# ### What moved?
+#
+# The relative change of each layer's weights, $\lVert w_T - w_S\rVert / \lVert w_S\rVert$ (a new last layer of another shape has no counterpart and is left out):
+
+# %%
+rows = []
+for step in stolen:
+    weights = dict(run.zoo.get(run.names(step)[0]).named_parameters())
+    for layer, weight in source.named_parameters():
+        if weight.ndim > 1 and weights[layer].shape == weight.shape:
+            change = ((weights[layer] - weight).norm() / weight.norm()).item()
+            rows.append({"layer": layer.removesuffix(".weight"), "step": step, "change": change})
+changes = pd.DataFrame(rows)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-weights", "caption": "Relative change of each layer's weights, for the first model of each kind. Transfer-L leaves the convolutions alone."}, "image": {"alt": "Transfer-L is at zero before the classifier block; Transfer-A changes all layers."}}
+axes = {"x_label": "layer", "y_label": r"$\Vert w_T-w_S\Vert\,/\,\Vert w_S\Vert$"}
+figures.curves(changes, "layer", "change", role="step", **axes)
+
+# %% [markdown]
+# ## Result
+#
+# **New labels.** Accuracy on test images of the *new* task; mean over models, lowest and highest in brackets. {term}`Fidelity <fidelity>` does not exist here: the labels of suspect and source mean
+# different things.
+
+# %% tags=["hide-input"]
+figures.table(suspects.group_table(relabelled, "accuracy"))
+
+# %% [markdown]
+# **Corrupted images.** Accuracy on clean test images and fidelity to the source there, then accuracy on corrupted images, which is what the thief wanted:
+
+# %% tags=["hide-input"]
+figures.table(suspects.group_table(corrupted))
+
+# %%
+clean = run.material.splits["test"].take(slice(0, corruption_images))
+images = {"none": clean}
+for kind in corruptions.CORRUPTIONS:
+    images[kind] = corruptions.corrupt_all(clean, kind, run.profile.seed)
+rows = [
+    {"corruption": kind, "step": step, "accuracy": training.accuracy(run.zoo.get(other), part)}
+    for kind, part in images.items()
+    for step in ("source", stolen[2], honest[1])
+    for other in run.names(step)
+]
+by_kind = pd.DataFrame(rows)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-by-corruption", "caption": "Accuracy on test images with each corruption, for the source as it was stolen, the stolen models after training, and models trained from scratch on the same corrupted images."}, "image": {"alt": "On most corruptions the source as it was is the least accurate, and training on corrupted images helps stolen models and models from scratch alike."}}
+figures.strips(by_kind, "accuracy", "corruption", role="step", label="accuracy", counts=False)
+
+
+# %%
+def gap(step: str, scratch: str, rows: pd.DataFrame) -> evaluation.Difference:
+    """Mean accuracy of stolen models minus that of models from scratch."""
+    return evaluation.mean_difference(
+        *(rows[rows["step"] == s]["accuracy"].to_numpy() for s in (step, scratch))
+    )
+
+
+damaged = by_kind[by_kind["corruption"] != "none"]
+per_model = damaged.assign(model=damaged.groupby(["corruption", "step"]).cumcount())
+per_model = per_model.groupby(["step", "model"])["accuracy"].mean().reset_index()
+gaps = {step: gap(step, honest[0], relabelled) for step in stolen[:2]}
+gaps[stolen[2]] = gap(stolen[2], honest[1], per_model)
+words = {
+    step: ["worse", "not clearly different", "better"][1 + (d.low > 0) - (d.high < 0)]
+    for step, d in gaps.items()
+}
+rows = [
+    {"attack": LABELS[step], "difference (points)": str(d), "stolen is": words[step]}
+    for step, d in gaps.items()
+]
+figures.table(pd.DataFrame(rows))
+
+# %% tags=["remove-cell"]
+recipes = run.profile.recipes
+figures.say(
+    epochs_transfer=recipes.transfer_all.epochs, epochs_scratch=recipes.independent_transfer.epochs
+)
+figures.say(
+    n_pays=sum(word == "better" for word in words.values()), n_corrupted=f"{len(clean.labels):,}"
+)
+figures.say(**{f"gap_{step}": str(d) for step, d in gaps.items()})
+means = damaged.groupby("step")["accuracy"].mean()
+figures.say(**{f"damaged_{step}": f"{value:.1%}" for step, value in means.items()})
+
+# %% [markdown]
+# Stolen minus from scratch, in percentage points of accuracy on the task that the thief wanted, with Welch's 95 % interval over models. Mind the effort on the new labels: the stolen start was
+# trained for {glue:text}`epochs_transfer` epochs, the models from scratch for {glue:text}`epochs_scratch`. On {glue:text}`n_corrupted` test images with each corruption, the mean accuracy is
+# {glue:text}`damaged_source` for the source as it was, {glue:text}`damaged_transfer_corrupted` for Transfer-10C and {glue:text}`damaged_independent_corrupted` from scratch.
+
+# %% [markdown]
+# ## What it means
+#
+# Where the last column says *worse*, a thief gains nothing by stealing: training from scratch on the same images gives the better model. A detector's success on such a row is a success on an exercise. It says
+# that the weights can be recognised, not that a theft worth committing was found.
+#
+# How can a judge compare a model for {glue:text}`old_name` with one for {glue:text}`new_name`? The {term}`correlation matrix` has one row per *probe*, not per class. Show both models the same probes, which come from
+# the source's task. The suspect's labels make no sense there, yet if its features are the source's, it still finds the same pictures alike. This is an advantage of sample correlation over fingerprints
+# that compare labels. It also needs fair negatives: the models with new labels are compared with models trained from scratch *on the same new labels*.
+
+# %% [markdown]
+# ## On your own
+#
+# **1. Little data.** Transfer pays most when the new task has few images. Reduce them to a quarter and compare.
+# :::{dropdown} Solution
+# ```python
+# quarter = {"transfer.train": run.profile.transfer.train // 4}
+# other = open_run(profile, overrides | quarter)
+# rows = suspects.suspects(other, "transfer_all", "transfer_last", "independent_transfer")
+# figures.table(suspects.group_table(rows, "accuracy"))
+# ```
+# This changes the data, so the source is trained again too. Expect the gap to grow in favour of the stolen start.
+# :::
+#
+# **2. Count the weights.** Which share of the weights does Transfer-L leave as they were?
+# :::{dropdown} Solution
+# ```python
+# def size(part):
+#     return sum(parameter.numel() for parameter in part.parameters())
+#
+# print(1 - size(models.head_of(source)) / size(source))
+# ```
+# The convolutions are unchanged, so their activations on any probe are *identical* to the source's. Somebody with access to the inside would need no fingerprint.
+# :::
+#
+# **3. The wrong negatives.** Suppose Transfer-A models were compared with the independent models of the *old* task. In which direction would the AUC be wrong?
+# :::{dropdown} Solution
+# The old-task models know the probes' classes and separate them as the source does, so their matrices resemble the source's for honest reasons; a transferred model does not know these
+# classes any more. The AUC could fall below one half: it would measure the task.
+# :::
+#
+# %% [markdown]
+# ## Further reading
+#
+# - {cite:t}`hendrycks2019corruptions`: common corruptions as a benchmark.
+# - {cite:t}`song2023modelgif`: another way to compare models across tasks.
+# - {cite:t}`li2021modeldiff`: model reuse found by testing.
+# - Next: those who are innocent ({doc}`07_independent_models`).
+
+# %% tags=["hide-input"]
+Markdown(provenance_line(run))

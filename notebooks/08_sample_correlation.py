@@ -1,0 +1,350 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Sample correlation by hand
+#
+# ## The answer in short
+#
+# On all {glue:text}`total` probes the stolen model of this page lies at a distance of {glue:text}`d_all_stolen` from the source, and the independent model at
+# {glue:text}`d_all_independent`. Of 200 random choices of {glue:text}`shown` probes, the stolen model is the nearer one in {glue:text}`won`. The distance does not depend on
+# the order of the classes. From labels it sees only which probes are answered alike.
+#
+# ```{admonition} What you will do
+# :class: tip
+# Take a few images, ask three models about them, and compute the fingerprint of {cite:t}`guan2022sac` step by step: from outputs to a {term}`correlation matrix`, from two
+# matrices to one {term}`correlation distance`. **You learn** what the matrix keeps of a model and what it loses; how cosine and Gaussian kernel are related; why logits,
+# probabilities and labels give different fingerprints. **You need** PyTorch tensors and the scalar product. The page loads three models. It trains them if they are missing.
+# ```
+#
+# ## The claim under test
+#
+# The released code of the paper {cite:p}`guan2022sac` computes, for $n$ probes with outputs $o_1, \dots, o_n$ (read in the code),
+#
+# $$
+# C_{ij} = \frac{1 - \cos(o_i, o_j)}{2}, \qquad d(S, T) = \frac{1}{n^2} \sum_{i=1}^{n}\sum_{j=1}^{n} \bigl|C^T_{ij} - C^S_{ij}\bigr| .
+# $$ (eq-hand)
+#
+# The claim is: **a stolen model has a small $d$, an independent one a large $d$.** This page shows on one pair of models what these two formulas do. {doc}`10_results`
+# answers for many models whether the claim holds.
+#
+# ## Parameters
+
+# %% tags=["parameters"]
+profile = "fashion"
+overrides = {}
+probe_set = "source"  # one of normal, source, w, m, jc
+student = 1  # 0 to 3: architecture of the student, 0 is the profile's first
+shown = 10  # 2 to 10: probes of the worked example
+
+# %%
+import math
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+
+from sacutils import correlation, figures
+from sacutils.probes import PROBE_SETS
+from sacutils.run import open_run, provenance_line
+
+run = open_run(profile, overrides)
+figures.use_style()
+
+# %% [markdown]
+# The stolen model is an Extract-P student. The independent model has the same architecture as this student if the run has such a model: then architecture does not explain
+# what we see.
+
+# %%
+source, architecture = run.zoo.source, run.profile.zoo.students[student]
+names = {step: run.names(step) for step in ("extract_probability", "independent")}
+alike = {
+    step: [name for name in names[step] if run.zoo.specs[name].architecture == architecture]
+    for step in names
+}
+stolen = alike["extract_probability"][0]
+independent = (alike["independent"] + names["independent"])[0]
+trio = {"source": source, "stolen": stolen, "independent": independent}
+run.announce(*trio.values())
+
+z = {key: run.answers(name, probe_set).double() for key, name in trio.items()}
+
+# %% tags=["hide-input", "remove-output"]
+probes, classes = run.probes[probe_set], run.material.class_names
+total = len(probes.index)
+shown = min(shown, total)
+labels = run.material.splits["probe"].labels.cpu()[probes.index]
+figures.say(probe_set=PROBE_SETS[probe_set], shown=shown, total=total)
+figures.say(**{f"{key}_name": name for key, name in trio.items()})
+for key in ("stolen", "independent"):
+    figures.say(**{f"fidelity_{key}": f"{run.zoo.record(trio[key])['fidelity']:.1%}"})
+predicted = z["source"][:shown].argmax(1)
+titles = [f"{classes[labels[i]]}\n→ {classes[predicted[i]]}" for i in range(shown)]
+figures.show("hand_probes", figures.images({"": probes.pixels[:shown]}, {"": titles}))
+
+# %% [markdown]
+# The probes are the first {glue:text}`shown` of the {glue:text}`total` images of the set {glue:text}`probe_set`. {doc}`09_probes` says how they are chosen.
+#
+# | role | model | fidelity on test images |
+# |---|---|---|
+# | source | {glue:text}`source_name` | |
+# | stolen (Extract-P) | {glue:text}`stolen_name` | {glue:text}`fidelity_stolen` |
+# | independent | {glue:text}`independent_name` | {glue:text}`fidelity_independent` |
+#
+# :::{glue:figure} hand_probes
+# :name: fig-hand-probes
+# :alt: The probes of this page; on the set SAC-source the class that the source names differs from the true class on every probe.
+#
+# The probes. Above each: the true class, and after the arrow what the source says.
+# :::
+#
+# ## Step 1: outputs
+#
+# Each probe $x_i$ goes through the source. From its logits $z_i$ we take probabilities, $o_i = \operatorname{softmax}(z_i)$: a vector with one entry per class.
+
+# %%
+o = z["source"][:shown].softmax(dim=1)
+columns = classes[:10]
+frame = pd.DataFrame(o[:, : len(columns)].numpy(), columns=columns)
+frame.insert(0, "probe", range(shown))
+figures.table(frame, dict.fromkeys(columns, "{:.2f}"))
+
+# %% [markdown]
+# ## Step 2: from outputs to the correlation matrix
+#
+# The matrix compares every probe with every other, by the cosine $\cos(o_i, o_j) = \langle o_i, o_j\rangle / (\lVert o_i\rVert\,\lVert o_j\rVert)$ of their outputs. For all
+# pairs at once: scale every row to length one, $u_i = o_i / \lVert o_i \rVert$, and collect the rows in a matrix $U$. Then $\cos(o_i, o_j)$ is the entry $(i, j)$ of $U
+# U^\top$.
+
+# %%
+cosine = (o[0] * o[1]).sum() / (o[0].norm() * o[1].norm())  # of one pair, probes 0 and 1
+U = o / o.norm(dim=1, keepdim=True)  # u_i = o_i / ||o_i||
+C = (1 - U @ U.T) / 2  # C_ij = (1 - <u_i, u_j>) / 2
+C.fill_diagonal_(0)  # exactly zero, without rounding
+
+assert torch.allclose(C, correlation.cosine_matrix(o), atol=1e-6)  # as in the other chapters
+assert torch.isclose(C[0, 1], (1 - cosine) / 2, atol=1e-6)
+
+# %% tags=["hide-input", "remove-output"]
+figures.show("hand_matrix", figures.matrices({"source": C}, differences=False, numbers=True))
+
+# %% [markdown]
+# :::{glue:figure} hand_matrix
+# :name: fig-hand-matrix
+# :alt: The source's correlation matrix is symmetric, zero on the diagonal, near zero for probes that are answered alike and near one half for probes without a common class.
+#
+# The correlation matrix of these outputs. Two probes with similar outputs have a dark entry near 0. Outputs without a common class come near 0.5, which is the most that
+# probabilities allow.
+# :::
+#
+# Read the name with care: $C$ is a *dis*similarity. It holds that two probes are answered alike, and not what the answer was. That is why one can compare models with
+# different classes, or with classes in another order.
+#
+# ## Step 3: the same for a stolen and an independent model
+#
+# The same three lines for two other models give two more matrices. The mean absolute difference from the source's matrix is $d$.
+
+# %%
+matrices = {key: correlation.cosine_matrix(values.softmax(1)) for key, values in z.items()}
+few = {key: matrix[:shown, :shown] for key, matrix in matrices.items()}
+d_few = {key: (few[key] - few["source"]).abs().mean().item() for key in ("stolen", "independent")}
+d_all = {key: (matrices[key] - matrices["source"]).abs().mean().item() for key in d_few}
+for key in d_all:
+    assert math.isclose(d_all[key], correlation.distance(matrices["source"], matrices[key]).item())
+
+# %% tags=["hide-input", "remove-output"]
+figures.say(nearer_few=min(d_few, key=d_few.get), nearer_all=min(d_all, key=d_all.get))
+for key in d_all:
+    figures.say(**{f"d_few_{key}": f"{d_few[key]:.4f}", f"d_all_{key}": f"{d_all[key]:.4f}"})
+figures.show("hand_three", figures.matrices(few))
+
+# %% [markdown]
+# :::{glue:figure} hand_three
+# :name: fig-hand-three
+# :alt: Of the stolen and the independent model, the one with the smaller distance has the paler panel of differences from the source, and with it the more similar matrix.
+#
+# Above: three correlation matrices on one colour scale. Below: the differences of the other two from the source. The mean of the absolute entries is $d$:
+# {glue:text}`d_few_stolen` for the stolen model, {glue:text}`d_few_independent` for the independent one.
+# :::
+#
+# ## Result
+#
+# On these {glue:text}`shown` probes the nearer model is the **{glue:text}`nearer_few`** one, on all {glue:text}`total` the **{glue:text}`nearer_all`** one. How much of that
+# is the choice of the probes? Draw $n$ of them at random, many times.
+
+# %% tags=["hide-input", "remove-output"]
+generator = np.random.default_rng(run.profile.seed)
+sizes = sorted({*np.unique(np.geomspace(2, total, 12).astype(int)).tolist(), shown})
+gaps = {key: (matrices[key] - matrices["source"]).abs().numpy() for key in d_few}
+rows, wins = [], 0.0
+for n in sizes:
+    draws = [generator.choice(total, n, replace=False) for _ in range(200)]
+    sample = {key: np.array([gap[np.ix_(i, i)].mean() for i in draws]) for key, gap in gaps.items()}
+    wins = np.mean(sample["stolen"] < sample["independent"]) if n == shown else wins
+    for key, d in sample.items():
+        low, high = np.quantile(d, (0.025, 0.975))
+        rows.append({"n": n, "model": key, "d": d.mean(), "low": low, "high": high})
+curve = pd.DataFrame(rows)
+figures.say(won=f"{wins:.0%}")
+names = {"x_label": "number of probes", "y_label": "correlation distance $d$"}
+figures.show("hand_count", figures.curves(curve, "n", "d", role="model", log="x", **names))
+
+# %% [markdown]
+# :::{glue:figure} hand_count
+# :name: fig-hand-count
+# :alt: The mean distances of stolen and independent model settle as the number of probes grows, and the bands around them narrow.
+#
+# Distance against the number of probes: mean (line) and middle 95 % (band) over 200 random choices. With {glue:text}`shown` probes the stolen model is the nearer one in
+# {glue:text}`won` of the choices. The bands close at the right because there is only one way to take all {glue:text}`total`.
+# :::
+#
+# The band is about *probes*. It says nothing about other stolen and other independent models. One pair of models proves nothing, and the intervals that matter are over models
+# ({doc}`10_results`). Both lines rise at the left because the $n$ zeros on the diagonal enter the mean, which gives $d$ the factor $(n-1)/n$. Compare distances only at
+# equal $n$.
+#
+# ## Cosine and Gaussian kernel
+#
+# The released code holds a second correlation, commented out: the Gaussian (RBF) kernel $R_{ij} = \exp(-\lVert u_i - u_j\rVert^2)$. For vectors of length one
+#
+# $$
+# \lVert u_i - u_j\rVert^2 = 2 - 2\cos(o_i, o_j) = 4\,C_{ij} \quad\Longrightarrow\quad R_{ij} = e^{-4 C_{ij}} .
+# $$ (eq-rbf)
+
+# %%
+R = torch.exp(-((U[:, None] - U[None]) ** 2).sum(-1))  # R_ij = exp(-||u_i - u_j||^2)
+assert torch.allclose(R, torch.exp(-4 * C), atol=1e-6)
+assert torch.allclose(R, correlation.rbf_matrix(o), atol=1e-6)
+
+# %% [markdown]
+# So $R$ is a similarity and a decreasing function of $C$. Each *entry* carries the same information, but the *distance* does not: the exponential is steep near $C = 0$, so
+# $R$ gives more weight to the difference between "alike" and "very alike".
+#
+# ## Logits, probabilities, labels
+#
+# What does the suspect return? From the same logits $z$ we make the three forms that this book compares: *logits* $o = z$, as in the released code; *probabilities* $o =
+# \operatorname{softmax}(z)$; *labels*, where $v_k = 1$ at the predicted class and $0.01$ elsewhere, and $o = \operatorname{softmax}(v)$ (read in the code).
+
+
+# %%
+def matrix_of(values, form):
+    return correlation.cosine_matrix(correlation.to_form(values, form))
+
+
+forms = {
+    form: {key: matrix_of(values, form) for key, values in z.items()} for form in correlation.FORMS
+}
+rows = [
+    {"form": form} | {key: correlation.distance(of["source"], of[key]).item() for key in d_few}
+    for form, of in forms.items()
+]
+figures.table(pd.DataFrame(rows), dict.fromkeys(d_few, "{:.4f}"))
+
+# %% [markdown]
+# The cells hold $d$. Logits have negative entries, so the cosine can be negative and $C_{ij}$ may exceed ½. Labels give two values only. Compare models within a row, never
+# numbers of different rows.
+#
+# ### Labels are a Hamming distance
+#
+# With $K$ classes and $q = e^{0.01}$, the softmax of $v$ is $e / (e + (K-1) q)$ at the predicted class and $q / (e + (K-1) q)$ elsewhere. The denominator cancels in the
+# cosine. Equal labels give $C_{ij} = 0$; different labels give
+#
+# $$
+# \cos = \frac{2\,e\,q + (K-2)\,q^2}{e^2 + (K-1)\,q^2} \quad\Longrightarrow\quad C_{ij} = c_K = \frac{(e - q)^2}{2\,\bigl(e^2 + (K-1)\,q^2\bigr)} .
+# $$ (eq-label-constant)
+#
+# Let $H_{ij} = 1$ if a model gives probes $i$ and $j$ different labels, and 0 otherwise. Then $C = c_K H$, and $d$ is $c_K$ times the share of the pairs $(i, j)$ for which
+# $H^T_{ij} \ne H^S_{ij}$: a constant times the Hamming distance between two partitions of the probes into groups with the same label.
+
+# %%
+K, q = len(classes), math.exp(0.01)
+c_K = (math.e - q) ** 2 / (2 * (math.e**2 + (K - 1) * q**2))
+
+answer = {key: values.argmax(1) for key, values in z.items()}
+H = {key: label[:, None] != label[None] for key, label in answer.items()}  # do i and j differ?
+for key in d_few:
+    share = (H[key] != H["source"]).double().mean().item()
+    direct = correlation.distance(forms["labels"]["source"], forms["labels"][key]).item()
+    assert abs(c_K * share - direct) < 1e-6
+figures.say(classes=K, constant=f"{c_K:.4f}")
+
+# %% [markdown]
+# For {glue:text}`classes` classes the constant is $c_K$ = {glue:text}`constant`, and both ways to compute $d$ agree. A distance from labels is at most $c_K$, which shrinks as
+# $K$ grows. A threshold therefore belongs to one output form and one number of classes. The order of models is not affected, since all of them have the same constant.
+#
+# ## What the distance cannot see
+#
+# Change the source's logits in a way that leaves the classifier as it was, or nearly, and compute the distance of the source from itself.
+
+# %%
+logits = z["source"]
+noise = torch.randn(len(logits), 1, generator=torch.Generator().manual_seed(run.profile.seed))
+order = torch.randperm(K, generator=torch.Generator().manual_seed(run.profile.seed))
+changes = {
+    "5 added to every logit": logits + 5,
+    "another constant added to each row": logits + 5 * noise,
+    "all logits doubled": 2 * logits,
+    "classes permuted": logits[:, order],
+}
+rows = []
+for change, changed in changes.items():
+    after = {form: matrix_of(changed, form) for form in correlation.FORMS}
+    d = {f: correlation.distance(forms[f]["source"], after[f]).item() for f in after}
+    rows.append({"change": change} | d)
+invariances = pd.DataFrame(rows)
+assert invariances.loc[3, list(correlation.FORMS)].max() < 1e-5  # the order of classes is not seen
+assert invariances.loc[:1, ["probabilities", "labels"]].max(axis=None) < 1e-5  # nor a constant
+figures.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"))
+
+# %% [markdown]
+# - **A permutation** of the classes permutes the entries of every output alike. Scalar products and norms stay, and so does $C$.
+# - **A constant** $c$ added to a row changes no probability, since $\operatorname{softmax}(z + c) = \operatorname{softmax}(z)$, but it turns all rows towards the vector $(1,
+#   \dots, 1)$, and raw cosines change. Whether this is what makes raw logits fail is tested in {doc}`12_what_it_depends_on`: there the constant is removed.
+# - **A scale** changes no cosine of logits. It acts on probabilities as a temperature, so a model that is more sure of the same answers has a distance from the source.
+# - **Labels** see neither a constant nor a scale.
+#
+# ## What it means
+#
+# SAC compares how two models *arrange* the same probes. It needs no access to weights, no equal architecture and no equal order of classes. What it measures depends on the
+# form of the outputs: logits carry a constant and a scale, probabilities carry the confidence, labels carry only the partition of the probes. Which form separates thieves
+# from honest developers is an empirical question, and the answer may differ between attacks. The next page turns to the other choice: which images to ask about.
+#
+# ## On your own
+#
+# **1. The range of $d$.** Outputs are probabilities. Which values can $C_{ij}$ take, and how large can $d$ be?
+#
+# :::{dropdown} Solution
+# Probabilities are not negative, so $0 \le \cos \le 1$ and $0 \le C_{ij} \le \frac12$. The $n$ diagonal entries are zero in both matrices, all others differ by at most ½, so
+# $d \le \frac12 (1 - \frac1n)$. It is attained when one model gives all probes the same answer and the other gives each probe a class of its own (which needs $K \ge n$).
+# :::
+#
+# **2. Repair the logits.** Subtract from each row of logits its mean before taking the cosine (this makes it Pearson's correlation). Which lines of the table of changes
+# become zero?
+#
+# :::{dropdown} Solution
+# ```python
+# def centred(z):
+#     return correlation.cosine_matrix(z - z.mean(dim=1, keepdim=True))
+#
+# for change, changed in changes.items():
+#     print(change, correlation.distance(centred(logits), centred(changed)).item())
+# ```
+# All four: the mean removes any constant and the norm any scale, and permutations change nothing anyway. {doc}`12_what_it_depends_on` shows what this does to the AUC.
+# :::
+#
+# **3. More probes or better ones?** Run this page on another set, for example `make notebook NAME=08_sample_correlation ARGS="-p probe_set normal"`, and look in
+# {numref}`fig-hand-count` for the number of probes from which the two bands no longer touch. Which set needs fewer? {doc}`09_probes` explains why it depends on the set.
+#
+# ## Further reading
+#
+# - {cite:t}`guan2022sac` for the method; {cite:t}`guan2024sacjc` for its use on faces, where the factor ½ of $C$ is dropped (read in its code).
+# - {cite:t}`godinot2025qurd` for fingerprints as *queries, representation, detection*: here probes, correlation matrix, distance.
+# - {cite:t}`hinton2015distilling` on what the small probabilities of a model tell.
+
+# %%
+Markdown(provenance_line(run))

@@ -1,0 +1,350 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What the answer depends on
+#
+# ## The answer in short
+#
+# Of {glue:text}`n_pairs` pairs of settings that differ in one choice only, {glue:text}`n_apart` have disjoint 95 % intervals. The claim that the answer does not hinge on any
+# one choice **{glue:text}`verdict`**. The largest difference between two such settings is {glue:text}`gap`, along *{glue:text}`gap_ablation`* on
+# {glue:text}`gap_attack`. Removing the free constant of the logits changes the AUCs of SAC-w by at most {glue:text}`centred`, while raw logits and probabilities differ by up
+# to {glue:text}`form_gap`. The values are those of {glue:text}`origin`.
+#
+# ```{admonition} What you will do
+# :class: tip
+# Vary one choice at a time and leave everything else as the profile has it: the number of probes, the surrogates, what the service shows, the correlation, how the images are
+# made, what the thief spends, and whom the stolen models are compared with. **You learn** which of these choices move the {term}`AUC` by more than its intervals, and why none
+# of them may be used to tune the test. **You need** {doc}`09_probes` and {doc}`10_results`. A full run trains the varied models that are missing. Other runs show a reference.
+# ```
+#
+# ## The claim under test
+#
+# > **SAC's answer does not hinge on any one of these choices:** along each {term}`ablation`, all settings give AUCs whose 95 % intervals overlap.
+#
+# It fails if two settings of one ablation, with everything else equal, have *disjoint* intervals: they are **apart**.
+#
+# ```{admonition} Nothing on this page may choose a setting
+# :class: warning
+# Every AUC below is measured on the very models that {doc}`10_results` evaluates. Probes or augmentations that are chosen by the AUC on the evaluation models inflate it.
+# Examples, read or inferred from the code releases, are the order of steps in ModelGiF {cite:p}`song2023modelgif` and the screen of fourteen corruptions in SAC-JC
+# {cite:p}`guan2024sacjc`. To choose a setting, use models that are not evaluated: those of another seed.
+# ```
+#
+# ## Parameters
+
+# %% tags=["parameters"]
+profile = "fashion"
+overrides = {}
+bar = 0.95  # 0.5 to 1: the AUC from which an attack counts as found
+margin = 0.05  # 0 to 0.5: a smaller change of an AUC counts as none
+
+# %%
+import pandas as pd
+from IPython.display import Markdown
+from scipy.stats import norm
+
+from sacutils import evaluation, figures
+from sacutils.run import open_run, provenance_line
+from sacutils.studies import ablations, references, tables
+
+run = open_run(profile, overrides)
+figures.use_style()
+if run.profile.full:  # this run has trained the variants
+    run.announce()
+    origin = f"this run, {run.profile.run_name}"
+    data = tables.of_run(run, ablations=ablations.table(run))
+else:
+    reference, data = references.for_run(run)
+    origin = f"the reference run {references.label(reference, data)}"
+
+WHOSE = {"number of probes": "judge", "surrogates": "judge", "output form": "service"}
+WHOSE |= {"bandwidth": "judge", "patch size": "judge", "mixing source": "judge"}
+WHOSE |= {"JPEG quality": "judge", "extraction epochs": "thief", "attacker images": "thief"}
+WHOSE |= {"negatives": "evaluator"}
+measured = set(data["ablations"]["ablation"])
+varied = {name: tables.ablation(data, name) for name in WHOSE if name in measured}
+for name, rows in varied.items():  # "SAC-w, labels" is a probe set and an output form
+    words = rows["series"].str.split(", ")
+    varied[name] = rows.assign(form=words.str[-1], besides=words.str[:-1].str.join(", "))
+every = pd.concat([rows.assign(ablation=name) for name, rows in varied.items()], ignore_index=True)
+moves = ablations.movements(every)
+
+# %% tags=["remove-cell"]
+pairs, apart = int(moves["pairs"].sum()), int(moves["apart"].sum())
+top, chance = moves.loc[moves["range"].idxmax()], 2 * norm.sf(norm.ppf(0.975) * 2**0.5)
+word = "does not hold" if apart else "is not refuted" if pairs else "cannot be tested"
+figures.say(n_pairs=f"{pairs:,}", n_apart=f"{apart:,}", verdict=word, origin=origin)
+figures.say(gap=f"{top['range']:.2f}", gap_ablation=top["ablation"], gap_attack=top["attack"])
+usual, fewest = varied["output form"].iloc[0], evaluation.FEWEST
+figures.say(n_independent=int(usual["n_independent"]), sources=int(usual["sources"]), fewest=fewest)
+figures.say(n_probes=int(data["distances"]["n_probes"].max()), chance=f"{chance:.1%}")
+figures.say(bar=f"{bar:.2f}", margin=f"{margin:.2f}")
+
+
+def draw(name, label="", line="form", **chosen):
+    """One ablation: numbers as a line, words downwards; `line` is a column."""
+    rows = tables.select(varied[name], **chosen)
+    numbers = pd.to_numeric(rows["setting"], errors="coerce")
+    named = {"hue": line, "facet": "attack", "limits": (0, 1), "guess": 0.5}
+    if numbers.notna().all():
+        log = "x" if numbers.min() > 0 and numbers.max() >= 10 * numbers.min() else ""
+        named |= {"x_label": label, "y_label": "AUC", "band": False, "log": log}
+        figure = figures.curves(rows.assign(setting=numbers), "setting", "auc", **named)
+    else:
+        figure = figures.points(rows, "auc", "setting", label="AUC with 95 % interval", **named)
+    figures.show("_".join(["ablation", *name.split(), *chosen.values()]), figure)
+
+
+# %% [markdown]
+# ## Summary
+#
+# Each cell holds the lowest and the highest AUC over the settings, along that line (probe set, output form, position) on which they differ most. An asterisk says that on some
+# line of this cell two settings are apart.
+
+# %% tags=["hide-input"]
+rows = []
+for name in varied:
+    part = moves[moves["ablation"] == name]
+    widest = part.loc[part.groupby("attack", sort=False)["range"].idxmax()].set_index("attack")
+    stars = part.groupby("attack")["apart"].sum()
+    row = {"choice": name, "of the": WHOSE[name]}
+    for attack, cell in widest.iterrows():
+        text = f"{cell['lowest']:.2f}\u2060–\u2060{cell['highest']:.2f}"
+        row[attack] = text + ("*" if stars[attack] else "")
+    crossing = ((part["lowest"] < bar) & (part["highest"] >= bar)).sum()
+    row |= {"apart": f"{part['apart'].sum():,} of {part['pairs'].sum():,}"}
+    rows.append(row | {f"across {bar:.2f}": f"{crossing} of {len(part)}"})
+figures.table(pd.DataFrame(rows).fillna("–"))
+
+# %% [markdown]
+# *Apart* counts pairs of settings with disjoint intervals. *Across* {glue:text}`bar` counts lines along which some settings reach the bar and others do not. The word *apart*
+# is strict: the same models answer at both settings, so intervals that overlap do *not* show that two settings are alike. It is also generous, since many pairs are looked at:
+# if two settings were alike and their models drawn independently, their intervals would be disjoint in about {glue:text}`chance` of all cases. Groups of fewer than
+# {glue:text}`fewest` models are drawn but not judged.
+#
+# **How to read the pictures.** Each panel is an attack, each line one way of asking. Only the setting moves along a line. Bars are 95 % intervals over models; with several
+# sources (here {glue:text}`sources`) they are the mean of the sources' intervals. Unless a caption says otherwise, {glue:text}`n_probes` probes, the cosine, and
+# {glue:text}`n_independent` independent models per source on {term}`attacker data` are used. Fine-tuning and transfer are left out; {doc}`10_results` has them. The grey line
+# is guessing; below it the independent models are the nearer ones.
+#
+# ## What the service shows
+#
+# From logits to labels less and less is left. Centred logits lack the constant that cross-entropy does not fix. An interface may return probabilities, rounded probabilities
+# or the top $k$; the least that it can return is the label. A service that fears the test can choose to show less.
+
+# %% tags=["hide-input", "remove-output"]
+draw("output form", line="series")
+on_w = tables.select(varied["output form"], series="SAC-w")
+forms = on_w.pivot(index="attack", columns="setting", values="auc")
+gaps = {form: (forms["logits"] - forms[form]).abs().max() for form in forms}
+figures.say(centred=f"{gaps['centred logits']:.3f}", form_gap=f"{gaps['probabilities']:.3f}")
+
+# %% [markdown]
+# :::{glue:figure} ablation_output_form
+# :name: fig-ablations-form
+# :alt: Where raw and centred logits coincide, the constant plays no part; forms whose marks lie further right separate stolen from independent models better.
+#
+# **Varied:** what is known of each answer. **Fixed:** {glue:text}`n_probes` probes of SAC-w or SAC-m, cosine, models.
+# :::
+#
+# Centring the logits changes the AUC of SAC-w by at most {glue:text}`centred`, taking probabilities instead by up to {glue:text}`form_gap`. The constant can explain no more
+# of the second number than the first.
+#
+# ## Probes
+#
+# **How many** probes there are is the judge's cost, and the number that a suspect's service sees. The first images of each set are taken, so a longer list contains the
+# shorter ones. More probes make each distance steadier ({doc}`08_sample_correlation`). They cannot separate groups that overlap.
+
+# %% tags=["hide-input", "remove-output"]
+for form in ablations.FORMS:
+    draw("number of probes", "number of probes", line="besides", form=form)
+draw("surrogates", "number of surrogates")
+
+# %% [markdown]
+# :::{glue:figure} ablation_number_of_probes_probabilities
+# :name: fig-ablations-count
+# :alt: A line that is flat at the right shows an attack and a probe set on which more probes change nothing.
+#
+# **Varied:** number of probes, in four probe sets. **Fixed:** probabilities, cosine, models. A line ends where the set has no more images.
+# :::
+#
+# **With how many surrogates** SAC-w is chosen decides which mistakes get in: all mistakes of the source (0 surrogates, which is SAC-source), or only those that students of
+# the source repeat.
+#
+# :::{glue:figure} ablation_surrogates
+# :name: fig-ablations-surrogates
+# :alt: A line that rises to the right shows an attack on which surrogates help; where the bars of both ends overlap, no help is shown.
+#
+# **Varied:** surrogates that must be wrong besides the source. **Fixed:** {glue:text}`n_probes` probes, the first that qualify; cosine, models.
+# :::
+#
+# ## How the images are made, and which correlation
+#
+# SAC-m and SAC-JC change plain images, and each change has a strength. The released code has a patch with a side ratio of 0.2 in a corner, and JPEG severity 1, a quality of
+# 25. Is it the *mixture of two images* that matters? The patch can also be taken from another data set, or hold noise or nothing at all. The RBF matrix is
+#     $\exp(-\gamma\,\lVert u_i - u_j\rVert^2)$. The released code contains $\gamma = 1$.
+
+# %% tags=["hide-input", "remove-output"]
+side = "side of the patch as a share of the image's side"
+for form in ablations.FORMS:
+    draw("patch size", side, line="besides", form=form)
+for name in ("mixing source", "JPEG quality", "bandwidth"):
+    draw(name)
+
+# %% [markdown]
+# :::{glue:figure} ablation_patch_size_probabilities
+# :name: fig-ablations-patch
+# :alt: The distance between the lines of corner, centre and random position shows what the place of the patch does, the slope of a line what its size does.
+#
+# **Varied:** size and position of the patch of SAC-m. **Fixed:** {glue:text}`n_probes` images, their donors, probabilities, cosine, models.
+# :::
+#
+# ::::{dropdown} Content of the patch, JPEG quality, bandwidth of the RBF; number of probes and patch from labels
+# :::{glue:figure} ablation_mixing_source
+# :name: fig-ablations-mixing
+# :alt: Where the four marks of a panel lie side by side, it does not matter what the patch holds.
+#
+# **Varied:** what the patch holds. **Fixed:** a patch of half the image's side in the centre, {glue:text}`n_probes` images, cosine, models.
+# :::
+#
+# :::{glue:figure} ablation_JPEG_quality
+# :name: fig-ablations-jpeg
+# :alt: Where the marks of all qualities lie near that of images without compression, compression makes no better probes.
+#
+# **Varied:** JPEG quality of SAC-JC's images ("none": not compressed, which is SAC-normal). **Fixed:** {glue:text}`n_probes` images, cosine, models.
+# :::
+#
+# :::{glue:figure} ablation_bandwidth
+# :name: fig-ablations-bandwidth
+# :alt: Cosine and RBF with a small bandwidth parameter agree, as they must; the marks of larger parameters show how far the choice matters.
+#
+# **Varied:** cosine, or RBF with bandwidth $\gamma$ (the numbers). **Fixed:** {glue:text}`n_probes` probes of SAC-w, output form of each line, models. On labels the choice
+# makes no difference ({doc}`08_sample_correlation`).
+# :::
+#
+# :::{glue:figure} ablation_number_of_probes_labels
+# :name: fig-ablations-count-labels
+# :alt: A line that is flat at the right shows an attack and a probe set on which more probes change nothing, here with labels.
+#
+# As {numref}`fig-ablations-count`, from labels.
+# :::
+#
+# :::{glue:figure} ablation_patch_size_labels
+# :name: fig-ablations-patch-labels
+# :alt: The distance between the lines of corner, centre and random position shows what the place of the patch does, here with labels.
+#
+# As {numref}`fig-ablations-patch`, from labels.
+# :::
+# ::::
+#
+# ## The attacker's effort
+#
+# A student that learned little from the source is no copy, so here the answer *ought* to depend on the setting. Each epoch asks the source once for each of the attacker's
+# images, so epochs are queries. With fewer images a thief can ask about each of them more often, every time shifted or flipped. Extract-L, with the students' mean fidelity:
+
+# %%
+effort = tables.select(every, ablation=["extraction epochs", "attacker images"])
+setting = effort["ablation"] + ": " + effort["setting"]
+effort = effort.assign(varied=setting, form="AUC, " + effort["form"])
+wide = tables.wide(effort, "varied", "form")
+fidelity = effort.groupby("varied", sort=False)["fidelity"].mean()
+wide.insert(1, "mean fidelity", fidelity.loc[wide["varied"]].to_numpy())
+independent = tables.select(data["zoo"], step="independent")["fidelity"].mean()
+figures.say(independent=f"{independent:.1%}")
+figures.table(wide, {"mean fidelity": "{:.1%}"})
+
+# %% [markdown]
+# The mean fidelity of the independent models is {glue:text}`independent`. If students below that number are still recognised, it is by *where* they err, not by how often.
+#
+# ## The choice of negatives, and style of training
+#
+# An AUC compares two groups, and the second is the evaluator's choice. Students are trained on shifted images by a recipe of their own, independent models by the source's
+# recipe. The last group below removes that difference: true labels, no query to any source, but the students' augmentation and epochs.
+
+# %% tags=["hide-input", "remove-output"]
+draw("negatives")
+
+# %% [markdown]
+# :::{glue:figure} ablation_negatives
+# :name: fig-ablations-negatives
+# :alt: A mark further left than that of the usual group in the first line belongs to independent models that are harder to tell from stolen ones.
+#
+# **Varied:** the independent models. **Fixed:** the stolen models, {glue:text}`n_probes` probes of SAC-w, cosine.
+# :::
+
+# %%
+names = {"attacker data": "usual recipe", "attacker data, students' recipe": "students' recipe"}
+matched = tables.select(varied["negatives"], setting=list(names))
+matched = matched.assign(line=matched["attack"] + ", " + matched["form"])
+matched["setting"] = matched["setting"].map(names)
+auc = matched.pivot(index="line", columns="setting", values="auc").reindex(columns=names.values())
+change = (auc["students' recipe"] - auc["usual recipe"]).loc[matched["line"].unique()]
+cells = tables.wide(matched, "line", "setting")
+cells["change"] = change.map("{:+.2f}".format).to_numpy()
+figures.table(cells.rename(columns={"line": "attack and form"}))
+
+# %% tags=["remove-cell"]
+figures.say(n_falls=int((change < -margin).sum()), n_cells=len(change))
+figures.say(mean_change=f"{change.mean():+.2f}")
+
+# %% [markdown]
+# With the style of training matched, the AUC falls by more than {glue:text}`margin` in {glue:text}`n_falls` of {glue:text}`n_cells` cells. The mean change is
+# {glue:text}`mean_change`. The stolen models are the same in both columns, so what moves is the choice of negatives alone. Where the AUC falls, a part of what separated the
+# groups was how they were trained.
+#
+# ## What it means
+#
+# - **Name the set-up beside every AUC**: probe set, number of probes, output form, correlation, independent models. The summary shows what leaving one out can hide.
+# - **The judge's choices must be made beforehand**, on models that are not evaluated.
+# - **What the service shows is the suspect's choice.** A test that needs more than the service shows cannot be used.
+# - **Overlap is not equality.** Groups of this size cannot resolve small differences, and each choice is varied around the profile's setting only.
+# - **Two of the choices change more than a detail.** If a student barely learned from the source, the answer *should* change. If other independent models are chosen, the
+#   *question* changes.
+
+# %% [markdown]
+# ## On your own
+#
+# **1. How much does picking inflate?** Split the models of Extract-L and the independent ones at random into halves. Choose the probe set and form with the highest AUC on one
+# half, and read its AUC on the other. How much lower is it on average?
+#
+# :::{dropdown} Solution
+# ```python
+# import numpy as np
+# count = run.profile.probes.count
+# d = tables.select(tables.distances(run), measure="cosine", n_probes=count)
+# d = d.pivot(index="model", columns=["probes", "form"], values="distance")
+# generator, losses = np.random.default_rng(0), []
+# for _ in range(200):
+#     stolen, independent = map(generator.permutation, map(run.names, ("extract_label", "independent")))
+#     halves = [(d.loc[stolen[k::2]].to_numpy(), d.loc[independent[k::2]].to_numpy()) for k in (0, 1)]
+#     first, second = (evaluation.ordered_pairs(s.T, i.T).mean((1, 2)) for s, i in halves)
+#     losses.append(first.max() - second[first.argmax()])
+# print(f"{np.mean(losses):.3f}")
+# ```
+# By this loss, a report on the half that chose would have claimed too much.
+# :::
+#
+# **2. The ends of the bandwidth.** Show that for $\gamma \to 0$ RBF and cosine give the same AUC. What does the RBF matrix become for $\gamma \to \infty$?
+#
+# :::{dropdown} Solution
+# $\exp(-4\gamma C) = 1 - 4\gamma C + O(\gamma^2)$, so each difference of two entries is $-4\gamma$ times that of the cosine entries, up to $O(\gamma^2)$, and $d$ is
+# multiplied by $4\gamma$ for every model alike: the order of the models stays. For $\gamma \to \infty$ every entry with $C_{ij} > 0$ goes to 0, and the matrix only says which
+# probes get outputs of *exactly* the same direction. Labels hold no more than that. Probabilities are never exactly alike, so their matrices become the diagonal, and all
+# distances go to 0 together.
+# :::
+#
+# ## Further reading
+#
+# - {cite:t}`godinot2025qurd` take fingerprints apart into queries, representation and distance, and vary each.
+# - {cite:t}`advtra2024` on independent models that are hard to tell from stolen ones; {cite:t}`deepreg` on what a threshold makes of it.
+# - {cite:t}`yun2019cutmix` and {cite:t}`hendrycks2019corruptions` for the operations that make SAC-m's and SAC-JC's images.
+# - {cite:t}`tramer2016stealing` on what a thief can learn by asking.
+
+# %%
+Markdown(provenance_line(run))

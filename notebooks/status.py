@@ -1,0 +1,168 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Status of this build
+#
+# ## The answer in short
+#
+# This build shows {glue:text}`trained` models of the profile {glue:text}`profile`, seed {glue:text}`seed`. Their training took {glue:text}`minutes_total` minutes, all jobs added, between
+# {glue:text}`first` and {glue:text}`last`. {glue:text}`n_retried` of them diverged at first and were trained again with the next seed. If your numbers differ from those of the book, compare this page first.
+
+# %% tags=["parameters"]
+profile = "fashion"
+overrides = {}
+
+# %%
+import pandas as pd
+from IPython.display import Markdown
+
+from sacbook import costs
+from sacutils import figures, files, steps
+from sacutils.files import home
+from sacutils.run import open_run, provenance_line
+
+run = open_run(profile, overrides)
+figures.use_style()
+records = run.records()
+
+# %% tags=["hide-input"]
+made = files.provenance()
+rows = {
+    "profile": run.profile.name,
+    "overrides": str(run.profile.overrides or "none"),
+    "full run": "yes"
+    if run.profile.full
+    else "no: ablations and the watermark are shown from the reference runs",
+    "seed": run.profile.seed,
+    "device": run.device.type,
+    "hardware": made["hardware"],
+    "page made": made["utc"],
+    "models": len(records),
+    "folder": run.folder.relative_to(home()).as_posix(),
+}
+figures.table(pd.DataFrame({"what": rows.keys(), "value": map(str, rows.values())}))
+
+# %% [markdown]
+# ## Versions
+
+# %% tags=["hide-input"]
+figures.table(pd.DataFrame(made["versions"].items(), columns=["package", "version"]))
+
+# %% [markdown]
+# ## Training
+#
+# Seconds of training and measuring, as recorded with each model, one thread per job on a processor. The jobs run side by side, so the clock shows less than the total.
+
+# %% tags=["hide-input"]
+label = [steps.LABELS[record["step"]] for record in records]
+groups = pd.DataFrame({"group": label, "seconds": [record["seconds"] for record in records]})
+groups = groups.groupby("group", sort=False)["seconds"].agg(["size", "sum", "mean"]).reset_index()
+groups.columns = ["group", "models", "seconds", "per model"]
+figures.table(groups, {"seconds": "{:,.1f}", "per model": "{:.1f}"})
+
+# %% tags=["hide-input", "remove-output"]
+figure = figures.bars(groups, "seconds", "group", label="seconds of training")
+figures.show("status_training", figure)
+days = sorted(record["utc"][:10] for record in records)
+figures.say(
+    trained=len(records),
+    profile=run.profile.name,
+    seed=run.profile.seed,
+    first=days[0],
+    last=days[-1],
+)
+total = groups["seconds"].sum()
+figures.say(seconds_total=f"{total:,.0f}", minutes_total=f"{total / 60:.1f}")
+
+# %% [markdown]
+# :::{glue:figure} status_training
+# :name: fig-status-training
+# :alt: Extraction takes most of the training time of a build.
+#
+# Training seconds by group; together {glue:text}`seconds_total` seconds for {glue:text}`trained` models.
+# :::
+
+# %% tags=["hide-input"]
+retried = [record["name"] for record in records if record["attempt"] > 0]
+figures.say(n_retried=len(retried), retried=", ".join(retried) or "none")
+machines = [
+    {"device": r["device"], "hardware": r["hardware"], "torch": r["versions"]["torch"]}
+    for r in records
+]
+figures.table(pd.DataFrame(machines).value_counts().rename("models").reset_index())
+
+# %% [markdown]
+# Trained again with the next seed: {glue:text}`retried`.
+
+# %% [markdown]
+# ## What the profiles cost
+#
+# Models of a full run and operations of training them, counted layer by layer. The hours on two cores are the operations divided by the rate that this very run reached, {glue:text}`rate` GFLOP/s on two
+# single-threaded jobs; large networks reach a higher one. The hours on an H100 **assume** {glue:text}`h100` TFLOP/s, a tenth of its peak in bfloat16. They were not measured, and small networks will not reach it.
+
+# %% tags=["hide-input"]
+rate = (
+    2
+    * sum(costs.training_flops(run.profile).values())
+    / sum(record["seconds"] for record in records)
+)
+figures.say(rate=f"{rate / 1e9:.0f}", h100=f"{costs.H100_RATE / 1e12:.0f}")
+table = costs.table(rate)
+figures.table(
+    table, {"petaFLOP": "{:,.3g}", "hours, two cores": "{:,.2g}", "hours, one H100": "{:.2g}"}
+)
+
+# %% [markdown]
+# ## Pages
+#
+# Seconds of each page's last execution in this run, start of the kernel included. The time of this page is known only when it is finished.
+
+# %% tags=["hide-input"]
+recorded = [files.read_json(path) for path in sorted((run.folder / "notebooks").glob("*.json"))]
+pages = pd.DataFrame(recorded, columns=["notebook", "seconds"]).query("notebook != 'status'")
+figures.say(pages=len(pages), pages_total=f"{pages['seconds'].sum():,.0f}")
+figures.table(pages, {"seconds": "{:.1f}"})
+
+# %% [markdown]
+# Recorded pages: {glue:text}`pages`, together {glue:text}`pages_total` seconds.
+
+# %% [markdown]
+# ## The profile
+#
+# Every value that the run depends on, under the dotted path by which it can be replaced. First all but the recipes:
+
+# %% tags=["hide-input"]
+values = pd.json_normalize(
+    run.profile.model_dump(exclude={"recipes", "overrides", "variants"})
+).iloc[0]
+figures.table(values.map(str).rename_axis("parameter").rename("value").reset_index())
+
+# %% [markdown]
+# The recipes, one per step. All use stochastic gradient descent, and a dash means that the step has no such value.
+
+# %% tags=["hide-input"]
+recipes = run.profile.recipes.model_dump()
+rows = [
+    {"recipe": name} | {key: str(value) for key, value in recipe.items()}
+    for name, recipe in recipes.items()
+]
+figures.table(pd.DataFrame(rows).fillna("–"))
+
+# %% [markdown]
+# The variants: the same experiment with these values replaced, of which only the named steps are made, in full runs.
+
+# %% tags=["hide-input"]
+rows = [
+    (name, str(variant.overrides), ", ".join(steps.LABELS[step] for step in variant.steps))
+    for name, variant in run.profile.variants.items()
+]
+figures.table(pd.DataFrame(rows, columns=["variant", "replaced", "steps"]))
+
+# %% tags=["hide-input"]
+Markdown(provenance_line(run))

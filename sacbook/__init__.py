@@ -1,0 +1,1 @@
+"""How the book is made: jobs of the workflow, parameters, pages, downloads, comparisons."""

@@ -1,0 +1,215 @@
+"""The jobs of the workflow: what each waits for, what it runs, and the digest that says whether its
+result is fresh. Imports no torch: planning takes a second.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sacutils import files, freshness, rivals, steps
+from sacutils.profiles import Profile
+from sacutils.steps import STEPS, Spec
+
+STATUS = "status"
+"""The notebook that reports on all others and runs last."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job.
+
+    `verb` is what ``python -m sacbook`` is called with, single words; the jobs in `after` must be
+    finished before. `digest` is that of everything that the result depends on: the job is repeated
+    when it changes. `output` says that the job is complete, a file of the run's folder. Jobs with a
+    higher `priority` start first.
+    """
+
+    verb: str
+    after: tuple[str, ...]
+    digest: str
+    output: str
+    priority: int = 0
+
+
+def notebook_names() -> list[str]:
+    """The notebooks of the book in reading order; the page on its status comes last."""
+    folder = files.home() / "notebooks"
+    numbered = sorted(path.stem for path in folder.glob("[0-9]*.py"))
+    return numbered + [STATUS] * (folder / f"{STATUS}.py").exists()
+
+
+def source_of(notebook: str) -> Path:
+    """The script of a notebook."""
+    return files.home() / "notebooks" / f"{notebook}.py"
+
+
+def groups(profile: Profile) -> dict[str, list[Spec]]:
+    """The models in batches that one job trains, so that start-up is paid once; a variant is a
+    batch, ``variant-<name>``.
+    """
+    return _groups(profile.model_dump_json())
+
+
+@cache
+def _groups(profile_json: str) -> dict[str, list[Spec]]:
+    profile = Profile.model_validate_json(profile_json)
+    result: dict[str, list[Spec]] = {}
+    for spec in steps.plan(profile).values():
+        job = STEPS[spec.step].job or f"{spec.step.split('_')[0]}-{spec.architecture}"
+        result.setdefault(job, []).append(spec)
+    variants = profile.active_variants
+    return result | {f"variant-{name}": steps.variant_specs(profile, name) for name in variants}
+
+
+def profile_of(profile: Profile, group: str) -> Profile:
+    """The profile that a group's models belong to: that of its variant, or `profile` itself."""
+    if not group.startswith("variant-"):
+        return profile
+    return _variant(profile.model_dump_json(), group.removeprefix("variant-"))
+
+
+@cache
+def _variant(profile_json: str, name: str) -> Profile:
+    return steps.variant(Profile.model_validate_json(profile_json), name)
+
+
+def model_digests(profile: Profile, group: str) -> list[str]:
+    """Digests of the models of a group."""
+    digests = steps.digests(profile_of(profile, group))
+    return [digests[spec.name] for spec in groups(profile)[group]]
+
+
+def ancestors(profile: Profile, group: str) -> list[str]:
+    """Groups that must be finished before `group` can start."""
+    trained_in = {
+        digest: name
+        for name in groups(profile)
+        if not name.startswith("variant-")
+        for digest in model_digests(profile, name)
+    }
+    own = steps.digests(profile_of(profile, group))
+    parents = {own[spec.parent] for spec in groups(profile)[group] if spec.parent}
+    return sorted({trained_in[parent] for parent in parents if parent in trained_in} - {group})
+
+
+def cost(profile: Profile, group: str) -> int:
+    """Rough cost of a group, in passes over the images: the longest job should start first."""
+    own = profile_of(profile, group)
+    recipes = [steps.recipe_of(own, spec.step) for spec in groups(profile)[group]]
+    return round(sum(recipe.epochs * recipe.share for recipe in recipes))
+
+
+def contents(*paths: Path) -> dict[str, str]:
+    """Checksums of files by their name below :func:`sacutils.files.home`."""
+    found, home = [path for path in sorted(paths) if path.is_file()], files.home()
+    return {path.relative_to(home).as_posix(): files.sha256(path) for path in found}
+
+
+@cache
+def script(notebook: str) -> tuple[str, dict[str, str]]:
+    """The text of a notebook's script, and the code that it uses."""
+    path = source_of(notebook)
+    return path.read_text(encoding="utf-8"), freshness.script_closure(path)
+
+
+def uses(notebook: str, *names: str) -> bool:
+    """Whether a notebook uses some definitions, or any of a module, directly or through others."""
+    return any(f"{used}.".startswith(f"{name}.") for used in script(notebook)[1] for name in names)
+
+
+def reads_published(notebook: str) -> bool:
+    """Whether a notebook, or code that it uses, names the folder of the published values."""
+    text, code = script(notebook)
+    named = r"""["']results(/[^"'\n]*)?["']"""
+    return bool(re.search(named, text) or re.search(f"value={named}", "\n".join(code.values())))
+
+
+def reads_profiles(notebook: str) -> bool:
+    """Whether a notebook shows values of other profiles than its run's."""
+    return "load_profile" in script(notebook)[0] or uses(notebook, "sacbook.costs.table")
+
+
+def plan(profile: Profile) -> dict[str, Job]:
+    """Every job of a run by its name; each stands behind those that it waits for."""
+    jobs: dict[str, Job] = {}
+
+    def add(name: str, verb: str, after: list[str], *depends: Any, **more: Any) -> None:
+        digest = files.digest_of(json.loads(json.dumps(depends)))
+        jobs[name] = Job(verb, tuple(after), digest, **{"output": f"steps/{name}.json"} | more)
+
+    images = steps.data_digest(profile)
+    add("data", "data", [], images)
+
+    trained, marked = [], {}
+    for group in groups(profile):
+        parents = [f"train-{parent}" for parent in ancestors(profile, group)]
+        digests = model_digests(profile, group)
+        first = cost(profile, group)
+        add(f"train-{group}", f"train {group}", ["data", *parents], digests, priority=first)
+        if group.startswith("variant-"):
+            marked[group.removeprefix("variant-")] = digests
+        else:
+            trained.append(f"train-{group}")
+
+    # as sacutils.run.Run.digest: what the answers of all models depend on
+    settings = [profile.probes.model_dump(), profile.seed, profile.bootstrap]
+    answers = [settings, steps.digests(profile), images]
+    code = freshness.code_digest("studies.tables.write", "run.Run", "sacbook.workflow.headline")
+    add("tables", "tables", trained, answers, code)
+
+    compared = []
+    for name in rivals.measurable(profile):
+        variant, slug = rivals.NEEDS.get(name), rivals.slug(name)
+        code = freshness.code_digest("studies.comparison.measure", rivals.code(name))
+        after = trained + ([f"train-variant-{variant}"] if variant else [])
+        compared.append(f"rival-{slug}")
+        add(compared[-1], f"rival {slug}", after, answers, code, marked.get(variant))
+    code = [f"studies.comparison.{table}" for table in ("distances", "auc", "costs")]
+    code = freshness.code_digest(*code, "run.Run")
+    before = ["tables", *compared]
+    add("comparison", "comparison", before, code, [jobs[job].digest for job in before])
+
+    if profile.full:
+        variants = [f"train-variant-{name}" for name in profile.active_variants]
+        code = freshness.code_digest("studies.ablations.table", "run.Run")
+        add("ablations", "ablations", ["tables", *variants], answers, code, marked)
+
+    values = profile.model_dump(mode="json", exclude={"device"})
+    home = files.home()
+    executed = []
+    for name in notebook_names():
+        after = ["tables"]
+        if uses(name, "sacutils.studies.comparison", "sacutils.rivals"):
+            after.append("comparison")
+        if profile.full and uses(name, "sacutils.studies.ablations"):
+            after.append("ablations")
+        # the tables of the reference runs and their provenance lie in folders below `results`
+        references = uses(name, "sacutils.studies.references")
+        depends = [
+            script(name),
+            freshness.code_digest("sacbook.pages.execute"),
+            [answers, values],
+            [jobs[job].digest for job in after],
+            contents(*home.glob("results/*")) if reads_published(name) else None,
+            contents(*home.glob("results/*/**/*")) if references else None,
+            contents(*home.glob("profiles/*.yaml")) if reads_profiles(name) else None,
+        ]
+        if name == STATUS:
+            after = list(executed)
+            depends.append([[jobs[job].digest for job in jobs if job != "data"], marked])
+        executed.append(f"notebook-{name}")
+        output = f"notebooks/{name}.ipynb"
+        add(executed[-1], f"notebook {name} --book", after, *depends, output=output)
+
+    # the sources of the packages too: the pages show docstrings and functions of them
+    prose = [path for path in (home / "book").rglob("*") if not path.name.startswith(".")]
+    packages = [p for part in freshness.PACKAGES for p in (freshness.FOLDER / part).rglob("*.py")]
+    prose = contents(*prose, home / "_config.yml", home / "_toc.yml")
+    packages = [files.sha256(path) for path in sorted(packages)]
+    code = freshness.code_digest("sacbook.pages.stage", "sacbook.pages.build")
+    shown = [jobs[job].digest for job in ("tables", *executed)]
+    add("book", "render", executed, prose, packages, code, shown)
+    return jobs

@@ -1,0 +1,47 @@
+"""The picture of the README and the preface: one source of the reference run, from its tables."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from sacutils import figures, files, steps
+from sacutils.steps import ATTACKS, INDEPENDENT, LABELS, MAIN_NEGATIVES, SAME_CLASSES
+from sacutils.studies import references, tables
+
+from . import compare
+
+PROFILE, SEED = "fashion", 0
+
+
+def svg() -> str:
+    """The picture: distances on SAC-w and probabilities, and the AUCs against attacker data."""
+    made = references.load(PROFILE)
+    rows = {
+        name: tables.fingerprint(tables.select(made[name], seed=SEED), *tables.SAC_W)
+        for name in ("distances", "auc")
+    }
+    sections = {"": [*SAME_CLASSES, *INDEPENDENT]}
+    for negatives in ("independent_transfer", "independent_corrupted"):
+        attacks = [step for step in ATTACKS if negatives in steps.STEPS[step].negatives]
+        sections[LABELS[negatives]] = [*attacks, negatives]
+    listed = [step for part in sections.values() for step in part]
+    by_label = {label: step for step, label in LABELS.items()}
+    auc = tables.select(rows["auc"], negatives=MAIN_NEGATIVES)
+    figures.use_style()
+    figure = figures.strips(
+        tables.select(rows["distances"], step=listed),
+        "distance",
+        "step",
+        role="step",
+        sections=sections,
+        auc=auc.assign(step=auc["attack"].map(by_label)),
+        label="correlation distance $d$ to the source",
+    )
+    # names inside the file from a fixed salt, and no date: the same tables give the same bytes
+    with plt.rc_context({"svg.hashsalt": "result"}):
+        return compare.svg(figure)
+
+
+def path() -> Path:
+    """Where the picture lies."""
+    return files.home() / "book" / "_static" / "result.svg"

@@ -1,0 +1,5 @@
+"""``python -m sacheck`` is the command ``sacheck``."""
+
+from .cli import main
+
+main()

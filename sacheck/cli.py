@@ -1,0 +1,223 @@
+"""The command ``sacheck``: check a suspect against a model of your own."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer import Argument, Option
+
+from sacutils.files import UserError, run_command
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help, and a start without waiting for it
+    help="""Tell a model that was made from yours from one that was made without it, by its answers
+    on probe images.
+
+    1. `fingerprint` turns your model and images that it was not trained on into a folder of probe
+    images, and prints a commitment: publish that hash today, so that you can show later that the
+    fingerprint is older than the dispute.
+
+    2. `query` gets the answers of a suspect, and of independent models: from a file, a service or a
+    table.
+
+    3. `verify` compares the suspect with the independent models and gives a p-value and a verdict.
+
+    4. `report` writes the same as one page that can be read without network, and as JSON.
+
+    A file from a stranger is never executed: weights are read from safetensors and ONNX only. No
+    command uses the network but `query --url`.""",
+)
+
+Path_, Text, Size = Path | None, str | None, int | None
+Folder = Annotated[Path, Argument(help="The folder of the fingerprint.")]
+Suspect = Annotated[Path, Argument(help="The suspect's answers, from `query`.")]
+ARCHITECTURE = """Of a safetensors file: a name of sacutils/models.py, or module:function of your
+own code, which gets the numbers of channels and classes and returns a network. Own code is run:
+never use a stranger's."""
+Architecture = Annotated[Text, Option(help=ARCHITECTURE)]
+IMAGES = "Images that it was not trained on: a folder per class, or a folder without labels."
+KIND = """How probes are chosen: images that your model gets wrong (source), that surrogates get
+wrong too (w), mixed (m), compressed (jc) or plain (normal). source and w need true labels."""
+COUNT = "Number of probes; up to 20 controls are added."
+SURROGATE = "For kind w, repeatable: a model that you extracted from your own, prepared as yours."
+SurrogateArchitecture = Annotated[Text, Option(help="Of surrogates, if not --architecture.")]
+SIDE = "Side of the probe images; else that of the first image."
+Mean = Annotated[Text, Option(help="Subtracted from images, such as 0.49,0.48,0.45; with --std.")]
+Std = Annotated[Text, Option(help="Images are divided by it after --mean was subtracted.")]
+InputSize = Annotated[Size, Option(help="Side to which images are resized for the model.")]
+LAYOUT = "What an ONNX model takes; else nchw."
+Layout = Annotated[Literal["nchw", "nhwc"] | None, Option(help=LAYOUT)]
+Maximum = Annotated[Size, Option(help="White before --mean and --std: 255; else 1.")]
+Model = Annotated[Path_, Option(help="Weights: safetensors or ONNX, or a folder of such files.")]
+URL = "The suspect's prediction service, to which the probes are sent; goes with --service."
+Service = Annotated[Path_, Option(help="YAML that says how requests and responses look.")]
+Name = Annotated[Text, Option(help="The suspect's name in the report; else the file or host.")]
+INDEPENDENT = """Independent models: files of answers, or folders of them; repeatable. At least 19
+for a level of 0.05."""
+Independent = Annotated[list[Path], Option(help=INDEPENDENT)]
+ALPHA = "Level of the test: the share of independent models accused at most."
+Alpha = Annotated[float, Option(min=0.001, max=0.5, help=ALPHA)]
+Commitment = Annotated[Text, Option(help="The published commitment; another is refused.")]
+PREPARATION = ("--mean", "--std", "--input-size", "--layout", "--maximum")
+
+
+@app.command()
+def fingerprint(
+    folder: Annotated[Path, Argument(help="The folder to make.")],
+    model: Annotated[Path, Option(help="Your model: safetensors or ONNX.")],
+    images: Annotated[Path, Option(help=IMAGES)],
+    architecture: Architecture = None,
+    kind: Annotated[Literal["normal", "source", "w", "m", "jc"], Option(help=KIND)] = "source",
+    count: Annotated[int, Option(min=4, max=5000, help=COUNT)] = 100,
+    surrogate: Annotated[list[Path] | None, Option(help=SURROGATE)] = None,
+    surrogate_architecture: SurrogateArchitecture = None,
+    class_names: Annotated[Text, Option(help="Class names with commas; else the folders'.")] = None,
+    channels: Annotated[int, Option(min=1, max=3, help="1 for grey, 3 for colour.")] = 3,
+    image_size: Annotated[Size, Option(min=8, max=1024, help=SIDE)] = None,
+    mean: Mean = None,
+    std: Std = None,
+    input_size: InputSize = None,
+    layout: Layout = None,
+    maximum: Maximum = None,
+) -> None:
+    """Make a fingerprint folder from your model, and print the commitment to publish."""
+    from sacutils.profiles import Probes
+
+    from . import case
+    from .images import read_pool
+
+    if channels == 2:
+        raise UserError("--channels 2 is not accepted; 1 is grey, 3 is colour.")
+    if not surrogate:
+        case.refuse_unused(
+            {"--surrogate-architecture": surrogate_architecture}, "without --surrogate"
+        )
+    how = case.preparation(mean, std, input_size, layout, maximum)
+    models = [case.ModelFile(model, architecture, how)]
+    for path in surrogate or []:
+        named = case.architecture_of(path, surrogate_architecture or architecture)
+        models.append(case.ModelFile(path, named, how))
+    pool = read_pool(images, image_size, channels)
+    names = class_names.split(",") if class_names else pool.class_names
+    if names is None:
+        raise UserError("The images have no classes; name the outputs: --class-names a,b,c")
+    models[0].outputs(pool.images.pixels[:2], len(names))  # a bad file is refused before the rest
+    asked = [case.recorded(file, len(names)) for file in models]
+    settings = Probes(count=count, second_count=4)
+    made = case.fingerprint.make(folder, asked, pool, names, kind, settings)
+    print(f"""{folder}: {count} probes of kind {kind}, {made.is_control.sum()} controls, answers \
+as {made.manifest.form}.
+Commitment: {made.commitment}
+Publish or time-stamp this hash now, keep the folder secret, and open it when you need it: a
+fingerprint without a date proves nothing about who came first. Anybody can recompute it with:
+sha256sum --check COMMITMENT""")
+
+
+@app.command()
+def query(
+    folder: Folder,
+    out: Annotated[Path, Option(help=".json to make; a folder for a folder.")],
+    model: Model = None,
+    architecture: Architecture = None,
+    mean: Mean = None,
+    std: Std = None,
+    input_size: InputSize = None,
+    layout: Layout = None,
+    maximum: Maximum = None,
+    url: Annotated[Text, Option(help=URL)] = None,
+    service: Service = None,
+    table: Annotated[Path_, Option(help="Answers that somebody else made, as a .csv file.")] = None,
+    name: Name = None,
+) -> None:
+    """Get a model's answers on the probes: of a suspect, or of an independent model.
+
+    A query of a service that breaks off goes on where it stopped when the same command is given
+    again: every call is kept in a log beside the answers.
+    """
+    from . import case
+
+    options = (mean, std, input_size, layout, maximum)
+    sources = {"--model": model, "--url": url, "--table": table}
+    given = [option for option, value in sources.items() if value is not None]
+    if len(given) != 1:
+        what = " and ".join(given) or "No suspect"
+        raise UserError(f"{what} given; exactly one of --model, --url and --table is needed.")
+    if (url is None) != (service is None):
+        raise UserError("--url and --service go together: where to ask, and how.")
+    if model is None:
+        unused = dict(zip(PREPARATION, options, strict=True))
+        reason = f"with {given[0]}: it goes with --model"
+        case.refuse_unused({"--architecture": architecture} | unused, reason)
+    case.require_free(out)
+    own, how = case.fingerprint.load(folder), case.preparation(*options)
+    if model is not None and model.is_dir():
+        case.refuse_unused({"--name": name}, "with a folder of models: each is called as its file")
+        answered = case.from_folder(own, model, architecture, how, out)
+    elif out.suffix != ".json":
+        raise UserError(f"--out {out} is not accepted; answers are written to a .json file.")
+    elif model is not None:
+        answered = {out: case.from_file(own, case.ModelFile(model, architecture, how))}
+    elif table is not None:
+        answered = {out: case.from_table(own, table)}
+    else:
+        log = out.with_suffix(".calls.jsonl")
+        answered = {out: case.from_service(own, str(url), Path(str(service)), log)}
+    print(case.write(own, answered, name))
+
+
+@app.command()
+def verify(
+    folder: Folder,
+    suspect: Suspect,
+    independent: Independent,
+    alpha: Alpha = 0.05,
+    commitment: Commitment = None,
+    out: Annotated[Path_, Option(help="Also write the result as JSON.")] = None,
+) -> None:
+    """Compare a suspect with independent models.
+
+    The exit code is 0 for *no evidence of derivation*, 3 for *consistent with derivation*, 4 for
+    *inconclusive*, 1 for bad input.
+    """
+    from . import case
+
+    if out is not None:
+        case.require_free(out)
+    judged = case.open_case(folder, suspect, independent, alpha, commitment)
+    if out is not None:
+        case.files.write_json(out, case.record(judged))
+    for name, value in case.facts(judged).items():
+        print(f"{name + ':':34s}{value}")
+    raise typer.Exit(case.verdict.EXIT_CODES[judged.verdict.verdict])
+
+
+@app.command()
+def report(
+    folder: Folder,
+    suspect: Suspect,
+    independent: Independent,
+    out: Annotated[Path, Option(help="The .html page to write, with a .json.")],
+    alpha: Alpha = 0.05,
+    commitment: Commitment = None,
+) -> None:
+    """Verify, and write the result as one page that needs no network, and as JSON beside it."""
+    from . import case
+    from .report import page
+
+    if out.suffix != ".html":
+        raise UserError(f"--out {out} is not accepted; the report is written to a .html file.")
+    for path in (out, out.with_suffix(".json")):
+        case.require_free(path)
+    judged = case.open_case(folder, suspect, independent, alpha, commitment)
+    text, values = page(judged), case.record(judged)
+    case.files.write_text(out, text)
+    case.files.write_json(out.with_suffix(".json"), values)
+    print(f"{out}: {judged.verdict.verdict}")
+
+
+def main() -> None:
+    """Run the command line; bad input is one sentence on standard error and exit code 1."""
+    run_command(app)

@@ -1,0 +1,332 @@
+"""A fingerprint folder: probe images, the owner's answers, and a hash that fixes both in time."""
+
+import hashlib
+import io
+import json
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import pydantic
+import torch
+from PIL import Image
+from pydantic import Field, model_validator
+from scipy.stats import binom
+
+from sacutils import __version__, files, probes, profiles
+from sacutils.data import Images
+from sacutils.files import UserError
+from sacutils.profiles import Strict, sentence
+
+from . import answers
+from .answers import Answers
+from .images import Pool, encode
+from .text import plain, read_bytes, refuse
+from .weights import Preprocessing
+
+TOOL = f"sacheck {__version__}"
+CONTROLS = 20
+"""Plain images mixed among the probes: every model of the task should get them right, so they show
+whether rows fit images."""
+FEWEST_CONTROLS = 10
+LARGEST_FILE = 8 * 2**20
+MOST_IMAGES = 5000 + CONTROLS
+LARGEST_IMAGES = 2**30
+"""Bytes of all images of a folder when they are unpacked."""
+LONGEST_NAME = 100
+MANIFEST = "manifest.json"
+COMMITMENT = "COMMITMENT"
+
+Answer = Callable[[torch.Tensor], np.ndarray]
+"""From uint8 images, shape (n, channels, height, width), to a model's outputs, float64, shape
+(n, classes)."""
+
+
+Side = Annotated[int, Field(ge=1, le=1024)]
+
+
+class Model(Strict):
+    """What is recorded of a model's file; not where it lies."""
+
+    file: str
+    sha256: str
+    architecture: str | None
+    preprocessing: Preprocessing
+
+
+class Probe(Strict):
+    """One image of the folder.
+
+    `index` is its number among the images that were given; a control is a plain image.
+    """
+
+    file: Annotated[str, Field(pattern=r"^probe-[0-9]{4,6}\.png$")]
+    sha256: str
+    index: int
+    control: bool
+
+
+class Manifest(Strict):
+    """All of a fingerprint besides its images; the commitment is the SHA-256 of this file."""
+
+    format: Literal["sac-fingerprint-1"]
+    tool: str
+    utc: str
+    nonce: str
+    model: Model
+    surrogates: list[Model]
+    kind: Literal["normal", "source", "w", "m", "jc"]
+    settings: dict[str, int | float | str]
+    images: str
+    class_names: Annotated[list[str], Field(min_length=2)]
+    channels: Literal[1, 3]
+    height: Side
+    width: Side
+    probes: Annotated[list[Probe], Field(max_length=MOST_IMAGES)]
+    form: answers.Form
+    k: int
+    outputs: list[list[float]]
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Manifest":
+        count, controls = len(self.probes), sum(probe.control for probe in self.probes)
+        size = count * self.height * self.width * self.channels
+        names = self.class_names
+        odd = [n for n in names if not (n.strip() and n.isprintable() and len(n) <= LONGEST_NAME)]
+        problems = {
+            "a probe is listed twice": len({probe.file for probe in self.probes}) < count,
+            f"{count - controls} probes and {controls} controls; at least 2 and {FEWEST_CONTROLS} "
+            "are needed": count - controls < 2 or controls < FEWEST_CONTROLS,
+            f"{size:,} bytes when unpacked, not {LARGEST_IMAGES:,} or less": size > LARGEST_IMAGES,
+            "a class name occurs twice": len(set(names)) < len(names),
+            f"the class name {plain(''.join(odd[:1]))!r} is not accepted; 1 to {LONGEST_NAME} "
+            "characters that can be printed are": bool(odd),
+        }
+        refuse(f"{MANIFEST}: ", problems)
+        return self
+
+
+class Fingerprint(NamedTuple):
+    """A fingerprint that was read and checked.
+
+    `pixels` are probes and controls in the order of the files, uint8, shape (n, channels, height,
+    width), and `answers` the owner's in the same order; `commitment` is the SHA-256 of the manifest
+    file.
+    """
+
+    folder: Path
+    manifest: Manifest
+    commitment: str
+    pixels: torch.Tensor
+    answers: Answers
+
+    @property
+    def names(self) -> list[str]:
+        """File names of probes and controls."""
+        return [probe.file for probe in self.manifest.probes]
+
+    @property
+    def is_control(self) -> np.ndarray:
+        """Which images are controls, bool, shape (n,)."""
+        return np.array([probe.control for probe in self.manifest.probes])
+
+
+def make(
+    folder: Path,
+    models: list[tuple[Answer, Model]],
+    pool: Pool,
+    class_names: list[str],
+    kind: str,
+    settings: profiles.Probes,
+    seed: int = 0,
+) -> Fingerprint:
+    """Choose probes and controls, ask the owner's model, and write a fingerprint folder, which must
+    not exist.
+
+    `models` are the owner's and, for ``w``, some that were extracted from it; with each what is
+    recorded of it. ``source`` and ``w`` need true labels; repeated images of the pool are left out.
+    `class_names` are those of the model's outputs; the rest is as for ``probes.make``, and the seed
+    is also that of the order of the files.
+    """
+    labelled, surrogates = pool.class_names is not None, len(models) - 1
+    if folder.exists() or folder.is_symlink():
+        raise UserError(f"{folder} exists; fingerprints are never overwritten, give another name.")
+    if kind in ("source", "w") and not labelled:
+        raise UserError(f"kind {kind!r} needs true labels, which {pool.described} does not have.")
+    if (kind == "w") != (surrogates > 0):
+        raise UserError(f"kind {kind!r} with {surrogates} surrogates; w needs some, others none.")
+    (owner, described), *others = models
+    _, first = np.unique(pool.images.pixels.flatten(1).numpy(), axis=0, return_index=True)
+    different = torch.from_numpy(np.sort(first))
+    images = pool.images.take(different)
+    outputs = owner(images.pixels)
+    if outputs.shape[1] != len(class_names):
+        raise UserError(f"The model has {outputs.shape[1]} outputs, not {len(class_names)}.")
+    rows = [outputs, *(answer(images.pixels) for answer, _ in others)]
+    predictions = torch.from_numpy(np.stack([row.argmax(1) for row in rows]))
+    chosen = probes.make(kind, images, predictions, settings, seed)
+    controls = _controls(images, outputs, set(chosen.index.tolist()), labelled)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(chosen.index) + len(controls), generator=generator)
+    pixels = torch.cat([chosen.pixels, images.pixels[controls]])[order]
+    if len(torch.unique(pixels.flatten(1), dim=0)) < len(pixels):
+        raise UserError(f"kind {kind!r} makes some probes equal; choose fewer, or other images.")
+    index = different[torch.cat([chosen.index, controls])[order]].tolist()
+    contents = [encode(image) for image in pixels]
+    own = answers.detect(owner(pixels), "Your model")
+    used = {"count", *{"m": ("patch", "patch_position"), "jc": ("jpeg_severity",)}.get(kind, ())}
+    values = {
+        "format": "sac-fingerprint-1",
+        "tool": TOOL,
+        "utc": files.provenance()["utc"],
+        "nonce": secrets.token_hex(32),
+        "model": described,
+        "surrogates": [model for _, model in others],
+        "kind": kind,
+        "settings": settings.model_dump(include=used) | {"seed": seed},
+        "images": pool.described,
+        "class_names": class_names,
+        **dict(zip(("channels", "height", "width"), pixels.shape[1:], strict=True)),
+        "probes": [
+            Probe(
+                file=f"probe-{number:04d}.png",
+                sha256=hashlib.sha256(content).hexdigest(),
+                index=index[number],
+                control=bool(order[number] >= len(chosen.index)),
+            )
+            for number, content in enumerate(contents)
+        ],
+        "form": own.form,
+        "k": own.k,
+        "outputs": answers.rounded(own.outputs),
+    }
+    try:
+        manifest = Manifest.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise UserError(plain(sentence(error, "The fingerprint"), 300) + ".") from None
+    _write(folder, manifest, contents)
+    return load(folder)
+
+
+def _write(folder: Path, manifest: Manifest, contents: list[bytes]) -> None:
+    """Write a fingerprint whole or not at all."""
+    text = json.dumps(manifest.model_dump(), indent=1) + "\n"
+    if len(text) > answers.LARGEST:
+        raise UserError(f"The manifest would have {len(text):,} bytes; choose fewer probes.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        staging = Path(scratch) / "fingerprint"
+        (staging / "probes").mkdir(parents=True)
+        for probe, content in zip(manifest.probes, contents, strict=True):
+            (staging / "probes" / probe.file).write_bytes(content)
+        files.write_text(staging / MANIFEST, text)
+        files.write_text(staging / COMMITMENT, f"{files.sha256(staging / MANIFEST)}  {MANIFEST}\n")
+        staging.rename(folder)
+
+
+def _controls(images: Images, outputs: np.ndarray, taken: set[int], labelled: bool) -> torch.Tensor:
+    """The images of which the owner's model is surest, from all classes in turn."""
+    own = answers.detect(outputs)
+    sure, predicted = answers.convert(own, "probabilities", own.k).numpy().max(1), own.predicted
+    ranked: dict[int, list[int]] = {}
+    for i in np.argsort(-sure, kind="stable").tolist():
+        if i not in taken and not (labelled and predicted[i] != images.labels[i]):
+            ranked.setdefault(int(predicted[i]), []).append(i)
+    turns = [(turn, label, i) for label, row in ranked.items() for turn, i in enumerate(row)]
+    chosen = [i for _, _, i in sorted(turns)[:CONTROLS]]
+    if len(chosen) < FEWEST_CONTROLS or len(ranked) < 2:
+        left = f"{len(chosen)} images besides the probes are left as controls"
+        raise UserError(f"{left}, in {len(ranked)} classes; {FEWEST_CONTROLS} are needed, in two.")
+    return torch.tensor(chosen)
+
+
+def load(folder: Path, published: str | None = None) -> Fingerprint:
+    """Read a fingerprint folder and check that nothing in it was changed.
+
+    `published` is the commitment that the owner published earlier.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        raise UserError(f"{folder} is no folder; a fingerprint is one that sacheck made.")
+    _check_listing(folder, {MANIFEST, COMMITMENT, "probes"})
+    path = folder / MANIFEST
+    content = read_bytes(path, answers.LARGEST)
+    commitment = hashlib.sha256(content).hexdigest()
+    stated = read_bytes(folder / COMMITMENT, 1000).decode(errors="replace").split()
+    if stated != [commitment, MANIFEST]:
+        named = plain((stated or ["nothing"])[0], 12)
+        raise UserError(f"{path} was altered: its SHA-256 is {commitment[:12]}, not {named}.")
+    if published is not None and published.strip().lower() != commitment:
+        known = f"{commitment[:12]}, and {published.strip()[:12]} was published"
+        raise UserError(f"{folder} has the commitment {known}; it is another fingerprint.")
+    manifest = answers.read_record(path, content, Manifest)
+    names = [probe.file for probe in manifest.probes]
+    _check_listing(folder / "probes", set(names))
+    pixels = torch.stack([_read_png(folder / "probes", p, manifest) for p in manifest.probes])
+    if len(torch.unique(pixels.flatten(1), dim=0)) < len(pixels):
+        raise UserError(f"{folder / 'probes'} holds two equal images; make the fingerprint anew.")
+    given, classes = (manifest.outputs, manifest.form, manifest.k), len(manifest.class_names)
+    own = answers.stated(*given, str(path), names, classes)
+    return Fingerprint(folder, manifest, commitment, pixels, own)
+
+
+def _check_listing(folder: Path, expected: set[str]) -> None:
+    present = {path.name for path in folder.iterdir()}
+    if present != expected:
+        odd = sorted(present ^ expected)[0]
+        problem = "missing" if odd in expected else "not part of this fingerprint"
+        raise UserError(f"{folder}: {odd!r} is {problem}; the folder was altered.")
+
+
+def _read_png(folder: Path, probe: Probe, manifest: Manifest) -> torch.Tensor:
+    """One probe, after its hash and the size that its header states have been checked."""
+    path, size = folder / probe.file, (manifest.width, manifest.height)
+    content = read_bytes(path, LARGEST_FILE)
+    if hashlib.sha256(content).hexdigest() != probe.sha256:
+        raise UserError(f"{path} was altered: its SHA-256 is not the one in the manifest.")
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.size != size or image.mode != ("L" if manifest.channels == 1 else "RGB"):
+                found, stated = (f"{width} x {height}" for width, height in (image.size, size))
+                raise UserError(f"{path} has {found} pixels, {image.mode}; not {stated} as stated.")
+            array = np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be read as a PNG image ({str(error)[:100]}).") from None
+    return torch.from_numpy(array.reshape(*size[::-1], -1)).permute(2, 0, 1)
+
+
+class Controls(NamedTuple):
+    """How many controls a suspect answers as the owner's model does, and how many are needed."""
+
+    agree: int
+    total: int
+    needed: int
+
+
+def controls(fingerprint: Fingerprint, suspect: Answers) -> Controls:
+    r"""Whether a suspect's rows belong to these images and its columns to these classes.
+
+    Were the rows in another order or the classes others, each control would agree with probability
+    :math:`\sum_c p_c q_c` (the shares of class c among the owner's and the suspect's answers). More
+    agreements are needed than such a binomial variable exceeds once in a thousand times.
+    """
+    rows = fingerprint.is_control
+    mine, theirs = fingerprint.answers.predicted[rows], suspect.predicted[rows]
+    total, classes = len(mine), len(fingerprint.manifest.class_names)
+    shares = [np.bincount(labels, minlength=classes) / total for labels in (mine, theirs)]
+    needed = min(total, int(binom.ppf(0.999, total, float(shares[0] @ shares[1]))) + 1)
+    return Controls(int((mine == theirs).sum()), total, needed)
+
+
+def check_controls(fingerprint: Fingerprint, suspect: Answers, where: str) -> Controls:
+    """The result of :func:`controls`; refused if the suspect answers them as by chance."""
+    result = controls(fingerprint, suspect)
+    if result.agree < result.needed:
+        raise UserError(
+            f"{where} agrees with the owner's model on {result.agree} of the {result.total} plain "
+            f"control images, {result.needed} are needed; rows are in another order, classes are "
+            "others, or images are prepared in another way."
+        )
+    return result

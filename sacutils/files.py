@@ -1,0 +1,159 @@
+"""Files that can be trusted: atomic writes, checksums, records; the exception for bad input."""
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas"),
+    *("safetensors", "papermill", "jupyter-book"),
+)
+"""Packages that results depend on."""
+
+
+class UserError(Exception):
+    """Bad input: one sentence that names the file or field, what was found and what is accepted."""
+
+
+def home() -> Path:
+    """The folder that holds ``profiles/``, ``notebooks/``, ``data/`` and ``runs/``: the environment
+    variable ``SAC_HOME``, else the working directory or the nearest folder above it with profiles;
+    a ``UserError`` if there is none.
+    """
+    chosen = os.environ.get("SAC_HOME")
+    folders = [Path(chosen)] if chosen else [Path.cwd(), *Path.cwd().parents]
+    for folder in folders:
+        if (folder / "profiles").is_dir():
+            return folder.resolve()
+    advice = "change to a copy of the repository or set SAC_HOME to it"
+    raise UserError(f"{folders[0]} holds no folder profiles; {advice}.")
+
+
+def run_command(app: Callable[[], Any]) -> None:
+    """Run a command line; bad input is one sentence on standard error and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        sentence = str(error)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        sentence = f"{error.filename or 'A file'} cannot be read or written ({reason})."
+    else:
+        return
+    # whatever text of a stranger the sentence holds, it is one line and steers no terminal
+    sentence = "".join(c if c.isprintable() else " " for c in sentence)
+    print(f"Error: {sentence}", file=sys.stderr)
+    sys.exit(1)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON-serialisable value, independent of the order of dictionary keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it there on success, remove it on failure.
+
+    A reader sees the old file or the whole new one, never a part, also when the process is killed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, as UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, indented, with a final newline."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a ``UserError`` if it is missing or is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problem = "does not exist; run the workflow that makes it (make book)"
+    except ValueError as error:
+        problem = f"is not valid JSON ({error}); delete it and it will be made again"
+    raise UserError(f"{path} {problem}.")
+
+
+def intact(path: Path, digest: str) -> bool:
+    """Whether a file is the one that the record beside it describes, and has this digest; a file
+    that is there and is not is reported.
+    """
+    beside = path.with_suffix(".json")
+    if not path.exists() or not beside.exists():
+        return False
+    with suppress(UserError, KeyError, TypeError):
+        record = read_json(beside)
+        if record["digest"] == digest and record["sha256"] == sha256(path):
+            return True
+    print(f"{path.name} is damaged or out of date and is made again.")
+    return False
+
+
+def write_record(path: Path, digest: str, **more: Any) -> None:
+    """Write the record of a file beside it: digest, checksum, provenance and what else is given."""
+    record = more | {"digest": digest, "sha256": sha256(path)} | provenance()
+    write_json(path.with_suffix(".json"), record)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of `PACKAGES`, read without importing them."""
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
+    }
+
+
+@cache
+def hardware() -> str:
+    """One line that describes this machine: processor, logical cores, memory."""
+    model, memory = platform.processor() or platform.machine(), ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].split(":", 1)[1].strip() if lines else model
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = f", {size / 2**30:.0f} GiB memory"
+    return f"{model}, {os.cpu_count()} logical cores{memory}, {platform.system()}"
+
+
+def provenance() -> dict[str, Any]:
+    """What a record states beside every artefact: versions, hardware and the UTC time."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"versions": versions(), "hardware": hardware(), "utc": now}

@@ -1,0 +1,1 @@
+"""What the later chapters compute from a run: tables, comparison, ablations, claims."""

@@ -1,0 +1,177 @@
+"""Read a built book as a reader does: served here, in a Chromium that reaches no other host."""
+
+import functools
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --disable-dev-shm-usage "
+    "--hide-scrollbars --window-size=1280,900"
+).split()
+OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+
+READ_PAGE = (Path(__file__).parent / "read_page.js").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a visit to one page showed."""
+
+    name: str
+    facts: dict[str, Any]
+    console: list[str]
+    requests: list[str]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer an unknown address with the book's own page, as a host of static pages does."""
+        page = Path(self.directory) / "404.html"
+        if code != 404 or not page.exists():
+            return super().send_error(code, message, explain)
+        content = page.read_bytes()
+        self.send_response(404)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine; yields its address, with a final slash."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium with an empty profile, which resolves no name of another host."""
+    driver = shutil.which("chromedriver") or shutil.which("chromium.chromedriver")
+    browser = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    assert driver and browser, (
+        "The browser tests need Chromium and chromedriver on the PATH (Debian: chromium-driver)."
+    )
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in (*FLAGS, OFFLINE, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    session = webdriver.Chrome(options, Service(driver))
+    session.set_script_timeout(20)
+    session.set_page_load_timeout(20)
+    try:
+        yield session
+    finally:
+        session.quit()
+
+
+def visit(session: webdriver.Chrome, address: str, name: str) -> Page:
+    """Open a page, wait until its formulas are typeset, and report what it shows."""
+    session.get(urljoin(address, name))
+    facts = session.execute_async_script(READ_PAGE)
+    assert "failure" not in facts, f"{name}: {facts['failure']}"
+    console = [
+        entry["message"] for entry in session.get_log("browser") if entry["level"] == "SEVERE"
+    ]
+    return Page(name, facts, console, requests(session))
+
+
+def requests(session: webdriver.Chrome) -> list[str]:
+    """Addresses that the pages have asked for since the last call."""
+    events = (json.loads(entry["message"])["message"] for entry in session.get_log("performance"))
+    names = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    return [name for name in names if name.startswith(("http:", "https:", "ws:", "wss:"))]
+
+
+def prose(session: webdriver.Chrome) -> str:
+    """Text of the open page, without code and without typeset formulas."""
+    return session.execute_script(
+        "const page = document.querySelector('main').cloneNode(true);"
+        "const code = 'pre, code, script, style, mjx-container';"
+        "page.querySelectorAll(code).forEach((element) => element.remove());"
+        "return page.textContent;"
+    )
+
+
+def toc_pages(html: Path) -> list[str]:
+    """Pages that the table of contents of a built book lists, the first page included."""
+    first = re.search(r'url=([^"]+\.html)', (html / "index.html").read_text(encoding="utf-8"))
+    start = first.group(1) if first else "index.html"
+    sidebar = (
+        (html / start)
+        .read_text(encoding="utf-8")
+        .partition('class="bd-links')[2]
+        .partition("</nav>")[0]
+    )
+    links = re.findall(r'class="reference internal" href="([^"#]+)"', sidebar)
+    return list(dict.fromkeys([start, *links]))
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.anchors: set[str] = set()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        self.anchors |= {value for value in (values.get("id"), values.get("name")) if value}
+        self.links |= {value for value in (values.get("href"), values.get("src")) if value}
+
+
+def broken_links(html: Path) -> list[str]:
+    """Links, images and anchors within a built book that lead nowhere, as ``page -> target``."""
+    pages = {}
+    for path in sorted(html.rglob("*.html")):
+        if "_static" not in path.parts:
+            pages[path] = _Links()
+            pages[path].feed(path.read_text(encoding="utf-8"))
+    broken = []
+    for path, parsed in pages.items():
+        for link in sorted(parsed.links):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc or link == "#":
+                continue
+            base = html if parts.path.startswith("/") else path.parent
+            target = (
+                (base / unquote(parts.path).lstrip("/")).resolve() if parts.path else path.resolve()
+            )
+            page = (
+                pages.get(html.resolve() / target.relative_to(html.resolve()))
+                if target.is_relative_to(html.resolve())
+                else None
+            )
+            anchor = unquote(parts.fragment)
+            if not target.exists() or (anchor and page and anchor not in page.anchors):
+                broken.append(f"{path.relative_to(html)} -> {link}")
+    return broken

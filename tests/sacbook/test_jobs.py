@@ -1,0 +1,66 @@
+"""Batches of models and the order in which they are trained."""
+
+import pytest
+
+from sacbook import jobs
+from sacutils import steps
+from sacutils.profiles import load_profile
+
+FULL = {"full": True}
+
+
+@pytest.mark.parametrize("name", ["smoke", "fashion", "cifar10", "paper"])
+def test_every_model_is_in_one_batch_and_behind_its_parent(name):
+    profile = load_profile(name)
+    groups = jobs.groups(profile)
+    base = [
+        spec.name for group, specs in groups.items() if "variant-" not in group for spec in specs
+    ]
+    assert sorted(base) == sorted(steps.plan(profile))
+    for group, specs in groups.items():
+        own = [spec.name for spec in specs]
+        behind = {
+            spec.name for ancestor in jobs.ancestors(profile, group) for spec in groups[ancestor]
+        }
+        if "variant-" not in group:
+            for spec in specs:
+                assert spec.parent is None or spec.parent in behind or spec.parent in own
+
+
+def test_variants_are_batches_of_full_runs_only():
+    full, default = load_profile("fashion", FULL), load_profile("fashion")
+    extra = set(jobs.groups(full)) - set(jobs.groups(default))
+    assert extra == {f"variant-{name}" for name in default.variants} and extra
+    assert not set(jobs.groups(default)) - set(jobs.groups(full))
+
+
+def test_a_variant_waits_for_the_models_that_it_shares():
+    profile = load_profile("smoke", FULL)
+    for group, specs in jobs.groups(profile).items():
+        own = jobs.profile_of(profile, group)
+        digests, base = steps.digests(own), steps.digests(profile)
+        shares = any(spec.parent and digests[spec.parent] in base.values() for spec in specs)
+        if group.startswith("variant-"):
+            assert bool(jobs.ancestors(profile, group)) == shares
+    watermarked = jobs.profile_of(profile, "variant-watermarked")
+    assert watermarked.recipes.source.watermark is not None
+    assert jobs.profile_of(profile, "source") is profile
+
+
+def test_a_variant_has_digests_of_its_own():
+    profile = load_profile("smoke", FULL)
+    plain = jobs.model_digests(profile, "source")
+    (source,) = jobs.groups(profile)["source"]
+    digests = steps.digests(profile)
+    assert plain == [digests[source.name]]
+    assert not set(jobs.model_digests(profile, "variant-watermarked")) & set(digests.values())
+
+
+def test_cost_counts_passes_over_the_images():
+    profile = load_profile("smoke")
+    assert jobs.cost(profile, "source") == profile.recipes.source.epochs
+    longer = load_profile("smoke", {"recipes.source.epochs": 7})
+    assert jobs.cost(longer, "source") == 7
+    rungs = len(profile.recipes.prune.ladder)
+    recipe = profile.recipes.prune
+    assert jobs.cost(profile, "prune") == round(rungs * recipe.epochs * recipe.share)

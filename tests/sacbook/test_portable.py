@@ -1,0 +1,249 @@
+"""Notebooks that read outside the book."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from sacbook import portable
+from sacutils.files import UserError, home
+
+TOC = {"10_results": ("notebooks/10_results", "Results"), "glossary": ("glossary", "Glossary")}
+
+
+@pytest.fixture
+def book() -> portable.Book:
+    made = portable.Book(
+        glued={"auc": "0.93 [0.8, 1.0]", "share": "0.256"}, own={"fig-a": "fig", "eq-b": "eq"}
+    )
+    made.__dict__["titles"] = TOC  # what the properties would read from the book's source
+    made.__dict__["labels"] = {"fig-c": "10_results", "eq-d": "10_results"}
+    return made
+
+
+def at(book: portable.Book, address: str, rendered: bool = False) -> portable.Book:
+    made = portable.Book(address, rendered, book.glued, {"auc": "0.97"}, book.own)
+    made.__dict__.update({name: book.__dict__[name] for name in ("titles", "labels")})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("is {glue:text}`auc`.", r"is 0.93 \[0.8, 1.0\]."),
+        ("is {glue:text}`share:.1f`.", "is 0.3."),
+        ("see {doc}`10_results`", "see Results"),
+        ("see {doc}`the page <../10_results>`", "see the page"),
+        ("a {term}`probe`, two {term}`probes\n<probe>`", "a probe, two probes"),
+        ("{numref}`fig-a` and {eq}`eq-b`", "Figure 1 and (1)"),
+        ("{numref}`fig-c`, {eq}`eq-d`", "the figure in Results, the equation in Results"),
+        ("{py:func}`~sacutils.attacks.prune`", "`sacutils.attacks.prune`"),
+        ("{math}`x^2` {kbd}`A`", "$x^2$ `A`"),
+        ("{unknown}`words`", "words"),
+    ],
+)
+def test_roles_become_words(book, text, plain):
+    assert portable.resolve(text, book) == plain
+
+
+def test_links_are_absolute_where_there_is_an_address(book):
+    there = at(book, "https://book.example/")
+    assert portable.resolve("{doc}`10_results`", there) == (
+        "[Results](https://book.example/notebooks/10_results.html)"
+    )
+    assert portable.resolve("{term}`probe set`", there) == (
+        "[probe set](https://book.example/glossary.html#term-probe-set)"
+    )
+
+
+def test_a_rendered_page_shows_the_books_number_beside_its_own(book):
+    there = at(book, "../", rendered=True)
+    assert portable.resolve("{glue:text}`auc`", there) == (
+        r"0.93 \[0.8, 1.0\] [(book: 0.97)]{.book-value}"
+    )
+    assert portable.resolve("{numref}`fig-a`", there) == "{numref}`fig-a`"
+    assert portable.resolve("{doc}`10_results`", there) == (
+        '<a href="../notebooks/10_results.html">Results</a>'
+    )
+    page = portable.resolved_page(":alt: AUC {glue:text}`auc`\n\n```\n{glue:text}`auc`\n```", there)
+    assert page == ":alt: AUC 0.93 [0.8, 1.0]\n\n```\n{glue:text}`auc`\n```"
+
+
+def test_labels_of_a_rendered_page_get_a_suffix():
+    own = {"fig-a": "fig", "eq-b": "eq", "here": "ref"}
+    book = portable.Book(rendered=True, own=own, suffix="-1")
+    text = """\
+(here)=
+{numref}`fig-a`, {ref}`words <here>`, {eq}`eq-b`, fig-a
+:::{figure} a.svg
+:name: fig-a
+:::
+$$a$$ (eq-b)"""
+    assert (
+        portable.resolved_page(text, book)
+        == """\
+(here-1)=
+{numref}`fig-a-1`, {ref}`words <here-1>`, {eq}`eq-b-1`, fig-a
+:::{figure} a.svg
+:name: fig-a-1
+:::
+$$a$$ (eq-b-1)"""
+    )
+
+
+def test_a_value_that_is_not_glued_is_refused(book):
+    with pytest.raises(UserError, match="'nothing', which it does not glue"):
+        portable.resolve("{glue:text}`nothing`", book)
+
+
+def test_directives_become_plain_markdown(book):
+    text = """\
+(here)=
+# Title
+
+:::{admonition} What {term}`probe` you *do*
+:class: tip
+One.
+
+Two.
+:::
+
+::::{note}
+:::{dropdown} Solution
+```python
+{not}`a role`
+```
+:::
+::::
+
+:::{glue:figure} picture
+:name: fig-a
+:alt: Words.
+
+A caption, {glue:text}`share`.
+:::
+
+$$
+a = b
+$$ (eq-b)
+
+- item
+  ```{code-block} text
+  :linenos:
+  code
+  ```
+"""
+    assert (
+        portable.markdown(text, book)
+        == """\
+# Title
+
+> **What probe you *do***
+>
+> One.
+>
+> Two.
+
+> **Note**
+>
+> <details><summary>Solution</summary>
+>
+> ```python
+> {not}`a role`
+> ```
+>
+> </details>
+
+**Figure 1.** A caption, 0.256.
+
+$$
+a = b \\tag{1}
+$$
+
+- item
+  ```text
+  code
+  ```"""
+    )
+
+
+def test_included_code_is_the_object_itself():
+    shown = portable.included("../sacutils/files.py", {"pyobject": "atomic_path"})
+    assert shown.startswith("@contextmanager\ndef atomic_path(") and shown.endswith(
+        "(missing_ok=True)"
+    )
+    with pytest.raises(UserError, match="there is no atomic_paht"):
+        portable.included("../sacutils/files.py", {"pyobject": "atomic_paht"})
+    with pytest.raises(UserError, match="no such file"):
+        portable.included("../sacutils/flies.py", {})
+
+
+def executed(path: Path) -> Path:
+    new, record = nbformat.v4, {"scrapbook": {"name": "auc", "mime_prefix": portable.GLUED}}
+    number = new.new_output(
+        "display_data", {f"{portable.GLUED}text/plain": "'0.93'"}, metadata=record
+    )
+    svg = {f"{portable.GLUED}image/svg+xml": "<svg/>", f"{portable.GLUED}text/plain": "<Figure>"}
+    record = {"scrapbook": {"name": "picture", "mime_prefix": portable.GLUED}}
+    picture = new.new_output("display_data", svg, metadata=record)
+    table = new.new_output("execute_result", {"text/html": "<table></table>"}, execution_count=1)
+    cells = [
+        new.new_markdown_cell("# Page\n\nAn AUC of {glue:text}`auc`, see {cite:t}`guan2022sac`."),
+        new.new_code_cell(
+            "show()", outputs=[number, picture, table], metadata={"tags": ["hide-input"]}
+        ),
+        new.new_code_cell(
+            "draw()", metadata={"mystnb": {"figure": {"name": "fig-x", "caption": "Look."}}}
+        ),
+    ]
+    nbformat.write(new.new_notebook(cells=cells), path)
+    return path
+
+
+def test_a_notebook_shows_figures_and_no_glue(tmp_path):
+    output = tmp_path / "out.ipynb"
+    portable.portable(
+        executed(tmp_path / "in.ipynb"),
+        output,
+        repository="https://host.example/me/sac.git",
+        branch="launch",
+    )
+    notebook = nbformat.read(output, 4)
+    nbformat.validate(notebook)
+    first, page, code, _, caption, cited = notebook.cells
+    assert '"google.colab" in sys.modules' in first.source and "%cd sac\n" in first.source
+    assert (
+        "%pip install" in first.source
+        and "git clone --quiet --depth 1 --branch launch https://host.example/me/sac.git"
+        in first.source
+    )
+    assert page.source == "# Page\n\nAn AUC of 0.93, see Guan et al. (2022)."
+    assert [dict(item.data) for item in code.outputs] == [
+        {"image/svg+xml": "<svg/>"},
+        {"text/html": "<table></table>"},
+    ]
+    assert code.metadata.jupyter.source_hidden is True
+    assert caption.source == "**Figure 1.** Look."
+    assert cited.source.startswith("## References\n\n- Jiyang Guan")
+
+
+def test_without_an_address_the_first_cell_does_nothing(tmp_path):
+    portable.portable(executed(tmp_path / "in.ipynb"), tmp_path / "out.ipynb")
+    first = nbformat.read(tmp_path / "out.ipynb", 4).cells[0].source
+    assert all(line.startswith("#") for line in first.splitlines()) and "%pip install" in first
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", sorted(path.stem for path in (home() / "notebooks").glob("*.py")))
+def test_no_markup_of_the_book_remains(name, tmp_path):
+    path = home() / "runs" / "smoke" / "notebooks" / f"{name}.ipynb"
+    assert path.exists(), "Build the smoke book first: make book PROFILE=smoke"
+    portable.portable(path, tmp_path / "out.ipynb")
+    prose = [
+        cell.source
+        for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells
+        if cell.cell_type == "markdown"
+    ]
+    raw = re.compile(r"\{[a-z][\w:-]*\}`|^\s*:::|```\{|^\([\w:-]+\)=|\]\{\.", re.MULTILINE)
+    assert [found[0] for text in prose for found in raw.finditer(text)] == []

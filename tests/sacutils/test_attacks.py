@@ -1,0 +1,390 @@
+"""The attacks: what each may see and change, and that it steals something."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sacutils import attacks, models, training
+from sacutils.attacks import Task
+from sacutils.data import Images, to_float
+from sacutils.files import UserError
+from sacutils.profiles import Adversarial, Distillation, Pruning
+from tests.conftest import recipe, same, state
+
+
+def short(kind, **values):
+    return kind.model_validate(recipe().model_dump() | values)
+
+
+DISTILLATION = short(Distillation, temperature=5, soft_weight=0.7)
+HARDENING = short(Adversarial, pgd_steps=2, pgd_step=2, pgd_radius=4, lr=0.01)
+
+
+@pytest.fixture
+def few(attacker: Images) -> Images:
+    return attacker.take(slice(0, 100))
+
+
+@pytest.fixture
+def objective(monkeypatch):
+    """Call an attack with training replaced by nothing; returns the objective that it would have
+    minimised, and the model.
+    """
+    caught = []
+
+    def catch(model, pixels, given, *args, **kwargs):
+        caught.append(given)
+        return training.History()
+
+    monkeypatch.setattr(attacks, "train", catch)
+
+    def of(attack, *args):
+        model, _ = attack(*args)
+        return caught[-1], model.eval()
+
+    return of
+
+
+def extract(kind: str, query, images: Images, seed: int = 0, **values) -> attacks.Made:
+    if kind == "label":
+        task = Task(images, 10, recipe(**values), seed)
+        return attacks.extract_label(query, "mobilenet_s", task)
+    if kind == "probability":
+        task = Task(images, 10, DISTILLATION.model_copy(update=values), seed)
+        return attacks.extract_probability(query, "mobilenet_s", task)
+    task = Task(images, 10, HARDENING.model_copy(update=values), seed)
+    return attacks.extract_adversarial(query, models.build("mobilenet_s", 1, 10, seed), task)
+
+
+KINDS = ["label", "probability", "adversarial"]
+
+
+# Extraction: what the thief sees
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_extraction_never_reads_the_labels(kind, source, few):
+    query = attacks.black_box(source)
+    honest, first = extract(kind, query, few)
+    garbage, second = extract(kind, query, few._replace(labels=torch.full_like(few.labels, -999)))
+    nothing, _ = extract(kind, query, few._replace(labels=None))
+    assert (
+        same(state(honest), state(garbage))
+        and same(state(honest), state(nothing))
+        and first == second
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_source_is_queried_on_every_augmented_batch(kind, source, few):
+    asked = []
+
+    def query(x):
+        asked.append(x.clone())
+        return attacks.black_box(source)(x)
+
+    extract(kind, query, few, epochs=3, pad=2)
+    steps = math.ceil(len(few.pixels) / 32)
+    assert len(asked) == 3 * steps and sum(len(x) for x in asked) == 3 * len(few.pixels)
+    seen = {image.numpy().tobytes() for x in asked for image in x}
+    plain = {image.numpy().tobytes() for image in to_float(few.pixels)}
+    assert len(seen) > 0.8 * 3 * len(few.pixels) and len(seen & plain) < 0.2 * len(seen)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_all_that_the_student_learns_from(kind, source, few):
+    query = attacks.black_box(source)
+    one, _ = extract(kind, query, few)
+    same_answers, _ = extract(kind, lambda x: query(x).clone(), few)
+    other_answers, _ = extract(kind, lambda x: query(x).roll(1, 1), few)
+    assert same(state(one), state(same_answers)) and not same(state(one), state(other_answers))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_source_is_left_untouched(kind, source, few):
+    before = state(source)
+    extract(kind, attacks.black_box(source), few)
+    assert same(state(source), before) and not source.training
+    assert all(parameter.grad is None for parameter in source.parameters())
+
+
+def test_black_box_answers_without_a_gradient_in_evaluation_mode(source, few):
+    source.train()
+    x = to_float(few.pixels[:5]).requires_grad_(True)
+    answer = attacks.black_box(source)(x)
+    assert not answer.requires_grad and not source.training
+    assert torch.equal(answer, source(x).detach())
+
+
+# Extraction: the losses
+
+
+def test_loss_of_extract_label(objective, source, few):
+    query, x = attacks.black_box(source), to_float(few.pixels[:16])
+    goal, student = objective(attacks.extract_label, query, "vgg_s", Task(few, 10, recipe(), 0))
+    loss, hits = goal(student, x, torch.arange(16))
+    logits, asked = student(x).detach(), query(x)
+    expected = (
+        -sum(
+            float(row.softmax(0)[int(answer.argmax())].log())
+            for row, answer in zip(logits, asked, strict=True)
+        )
+        / 16
+    )
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+    assert hits.item() == sum(
+        int(a.argmax() == b.argmax()) for a, b in zip(logits, asked, strict=True)
+    )
+
+
+def test_loss_of_extract_probability_and_that_probabilities_suffice(objective, source, few):
+    query, x = attacks.black_box(source), to_float(few.pixels[:16])
+    task = Task(few, 10, DISTILLATION, 0)
+    goal, student = objective(attacks.extract_probability, query, "vgg_s", task)
+    loss, _ = goal(student, x, torch.arange(16))
+    total = 0.0
+    for z, answer in zip(student(x).detach().double(), query(x).softmax(1).double(), strict=True):
+        softened = answer ** (1 / 5) / (answer ** (1 / 5)).sum()
+        student_softened = (z / 5).exp() / (z / 5).exp().sum()
+        divergence = float((softened * (softened / student_softened).log()).sum())
+        total += 0.7 * 25 * divergence - 0.3 * math.log(float(z.softmax(0)[int(answer.argmax())]))
+    assert loss.item() == pytest.approx(total / 16, rel=1e-3)
+    shifted = attacks.probability_objective(lambda x: query(x) + 7, 5, 0.7)
+    assert shifted(student, x, torch.arange(16))[0].item() == pytest.approx(loss.item(), rel=1e-4)
+
+
+def test_loss_of_extract_adversarial(objective, source, few):
+    query, x = attacks.black_box(source), to_float(few.pixels[:16])
+    start = models.build("vgg_s", 1, 10, 0)
+    goal, student = objective(
+        attacks.extract_adversarial, query, start, Task(few, 10, HARDENING, 0)
+    )
+    assert student is not start and same(state(student), state(start))
+    loss, _ = goal(student, x, torch.arange(16))
+    target = query(x).argmax(1)
+    moved = attacks.perturb(student, x, target, 2, 2, 4)
+    expected = F.cross_entropy(student(x), target) + F.cross_entropy(student(moved), target)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss > 2 * F.cross_entropy(student(x), target)
+
+
+# Projected gradient descent
+
+
+@pytest.mark.parametrize(
+    ("steps", "step", "radius"), [(1, 2, 4), (5, 2, 4), (10, 1, 8), (3, 50, 3)]
+)
+def test_perturbed_images_stay_in_the_ball_and_raise_the_loss(
+    source, attacker, steps, step, radius
+):
+    x, target = to_float(attacker.pixels[:64]), attacker.labels[:64]
+    original = x.clone()
+    moved = attacks.perturb(source, x, target, steps, step, radius)
+    assert torch.equal(x, original) and not moved.requires_grad
+    reach = min(radius, steps * step) / 255
+    assert (moved - x).abs().max() <= reach + 1e-6 and (moved - x).abs().max() > 0.9 * min(
+        step, radius
+    ) / 255
+    assert moved.min() >= 0 and moved.max() <= 1
+    before = F.cross_entropy(source(x), target, reduction="none")
+    after = F.cross_entropy(source(moved), target, reduction="none")
+    assert after.mean() > 1.05 * before.mean() and (after > before).float().mean() > 0.9
+
+
+def test_more_steps_raise_the_loss_further(source, attacker):
+    x, target = to_float(attacker.pixels[:64]), attacker.labels[:64]
+    losses = [
+        F.cross_entropy(source(attacks.perturb(source, x, target, k, 1, 8)), target).item()
+        for k in (0, 1, 4, 8)
+    ]
+    assert losses == sorted(losses) and losses[0] == pytest.approx(
+        F.cross_entropy(source(x), target).item()
+    )
+
+
+@pytest.mark.parametrize("training_mode", [True, False])
+def test_perturbing_leaves_the_model_as_it_was(source, attacker, training_mode):
+    model = copy.deepcopy(source).train(training_mode)
+    before = state(model)
+    attacks.perturb(model, to_float(attacker.pixels[:8]), attacker.labels[:8], 2, 2, 4)
+    assert model.training == training_mode and same(state(model), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+# Fine-tuning and transfer
+
+
+def finetuned(source, images, *, last, new_labels=False, classes=10, seed=0, epochs=1):
+    task = Task(images, classes, recipe(epochs=epochs), seed)
+    return attacks.finetune(source, task, last=last, new_labels=new_labels)[0]
+
+
+def changed(model: nn.Module, source: nn.Module) -> set[str]:
+    before = state(source)
+    return {
+        name for name, value in model.state_dict().items() if not torch.equal(value, before[name])
+    }
+
+
+def test_finetune_last_changes_the_head_and_no_batch_statistics(source, few):
+    names = changed(finetuned(source, few, last=True), source)
+    assert names == {name for name in state(source) if ".classifier." in name}
+
+
+def test_finetune_all_changes_everything(source, few):
+    assert changed(finetuned(source, few, last=False), source) == set(state(source))
+
+
+def test_finetune_leaves_the_source_and_depends_on_labels_and_seed(source, few):
+    before = state(source)
+    one, again, other = (state(finetuned(source, few, last=False, seed=seed)) for seed in (0, 0, 1))
+    relabelled = state(finetuned(source, few._replace(labels=few.labels.roll(1)), last=False))
+    assert same(one, again) and not same(one, other) and not same(one, relabelled)
+    assert same(state(source), before)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_transfer_begins_with_a_fresh_last_layer(monkeypatch, source, few, last):
+    monkeypatch.setattr(attacks, "train", lambda *args, **kwargs: training.History())
+    begun = finetuned(source, few, last=last, new_labels=True, classes=7)
+    names = {"1.classifier.5.weight", "1.classifier.5.bias"}
+    assert begun.state_dict()["1.classifier.5.weight"].shape[0] == 7
+    assert {
+        key
+        for key, value in begun.state_dict().items()
+        if not torch.equal(value, source.state_dict()[key])
+    } == names
+    weights = [
+        state(finetuned(source, few, last=last, new_labels=True, seed=seed)) for seed in (0, 0, 1)
+    ]
+    assert same(weights[0], weights[1])
+    assert not torch.equal(weights[0]["1.classifier.5.weight"], weights[2]["1.classifier.5.weight"])
+    assert not changed(finetuned(source, few, last=last), source)
+
+
+# Pruning
+
+
+def silenced(model: nn.Module) -> set[int]:
+    layer = attacks.last_normalisation(model)
+    return set(((layer.weight == 0) & (layer.bias == 0)).nonzero().flatten().tolist())
+
+
+def pruned(parent: nn.Module, images: Images, fraction: float, epochs: int = 1) -> nn.Module:
+    task = Task(images, 10, short(Pruning, ladder=[0.5], epochs=epochs), 0)
+    return attacks.prune(parent, task, fraction)[0]
+
+
+def test_masks_have_the_right_size_are_nested_and_stay_zero(source, few):
+    width = attacks.last_normalisation(source).num_features
+    parent, mask = source, silenced(source)
+    assert mask == set()
+    for fraction in (0.25, 0.5, 0.9):
+        suspect = pruned(parent, few, fraction, epochs=2)
+        below, mask = mask, silenced(suspect)
+        assert len(mask) == int(fraction * width)
+        assert below <= mask
+        parent = suspect
+
+
+def activations(model: nn.Module, images: Images) -> torch.Tensor:
+    outputs = []
+    layer = attacks.last_normalisation(model)
+    hook = layer.register_forward_hook(
+        lambda module, inputs, output: outputs.append(output.detach().clone())
+    )
+    model(to_float(images.pixels))
+    hook.remove()
+    return outputs[0]
+
+
+def test_least_active_channels_are_silenced(source, few):
+    output = activations(source, few)
+    activity = [
+        sum(max(value, 0) for value in output[:, c].flatten().tolist())
+        for c in range(output.shape[1])
+    ]
+    expected = set(sorted(range(len(activity)), key=activity.__getitem__)[: len(activity) // 4])
+    assert silenced(pruned(source, few, 0.25)) == expected
+
+
+def test_dead_channels_do_not_take_the_place_of_silenced_ones(source, few):
+    parent = copy.deepcopy(source)
+    layer = attacks.last_normalisation(parent)
+    with torch.no_grad():
+        layer.weight[-4:], layer.bias[-4:] = 0, 0  # silenced by an earlier rung
+        layer.bias[:8] = -1000  # never active, but not silenced
+    assert silenced(parent) <= silenced(pruned(parent, few, 0.25))
+
+
+def test_pruning_leaves_its_parent_and_really_removes_channels(source, few):
+    before = state(source)
+    suspect = pruned(source, few, 0.5)
+    assert same(state(source), before)
+    output, mask = activations(suspect, few), silenced(suspect)
+    assert not output[:, sorted(mask)].any() and len(mask) == output.shape[1] // 2
+
+
+def test_pruning_needs_batch_normalisation(few):
+    with pytest.raises(UserError, match="vgg_bn_s"):
+        pruned(models.build("vgg_s", 1, 10, 0), few, 0.5)
+
+
+# Independent training
+
+
+def test_independent_training_uses_labels_and_seed(few):
+    def made(images: Images, seed: int):
+        return state(attacks.train_independent("mobilenet_s", Task(images, 10, recipe(), seed))[0])
+
+    one = made(few, 0)
+    assert same(one, made(few, 0)) and not same(one, made(few, 1))
+    assert not same(one, made(few._replace(labels=few.labels.roll(1)), 0))
+
+
+# Each attack steals something: chance is 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "measure", "floor"),
+    [
+        ("source(vgg_bn_s)#0", "test_accuracy", 0.6),
+        ("source(vgg_bn_s)#0 > finetune_all#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > finetune_last#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > prune(20%)#0", "fidelity", 0.3),
+        ("source(vgg_bn_s)#0 > extract_label(resnet_s)#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > extract_probability(resnet_s)#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > extract_label(resnet_s)#0 > extract_adversarial#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > transfer_corrupted#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > transfer_all#0", "test_accuracy", 0.3),
+        ("source(vgg_bn_s)#0 > transfer_last#0", "test_accuracy", 0.3),
+        ("independent(resnet_s)#0", "test_accuracy", 0.6),
+    ],
+)
+def test_models_of_the_smoke_run_are_far_above_chance(run, name, measure, floor):
+    assert run.zoo.record(name)[measure] > floor
+
+
+def test_hardened_student_resists_better(source, attacker, run):
+    # smoke hardens for one epoch at a tiny rate: here for longer
+    student = run.zoo.get("source(vgg_bn_s)#0 > extract_label(resnet_s)#0")
+    longer = {"epochs": 4, "lr": 0.02, "pgd_steps": 4, "pgd_radius": 16, "pgd_step": 6}
+    task = Task(attacker, 10, HARDENING.model_copy(update=longer), 0)
+    hardened, _ = attacks.extract_adversarial(attacks.black_box(source), student, task)
+    test = run.material.splits["test"]
+    x = to_float(test.pixels)
+    target = source(x).argmax(1)
+
+    def robust(model: nn.Module) -> float:
+        return (
+            (model(attacks.perturb(model, x, target, 4, 6, 16)).argmax(1) == target)
+            .double()
+            .mean()
+            .item()
+        )
+
+    assert robust(hardened) > robust(student) + 0.05

@@ -1,0 +1,128 @@
+"""Atomic writes, checksums and records."""
+
+import hashlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sacutils import files
+from tests.conftest import listing
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sacutils import files
+with files.atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_atomic_write_replaces_the_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "new" / "record.json"
+    files.write_text(path, "one")
+    files.write_text(path, "zwölf")
+    assert path.read_bytes() == "zwölf".encode() and listing(path.parent) == ["record.json"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("exception", [RuntimeError, KeyboardInterrupt])
+def test_failed_write_keeps_the_old_file(tmp_path, exception):
+    path = tmp_path / "weights.bin"
+    path.write_text("old")
+    with pytest.raises(exception), files.atomic_path(path) as temporary:
+        temporary.write_text("half of the new")
+        raise exception
+    assert path.read_text() == "old" and listing(tmp_path) == ["weights.bin"]
+
+
+def test_killed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "weights.bin"
+    path.write_text("old")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path)], cwd=files.__file__.rsplit("/", 2)[0]
+    )
+    assert killed.returncode == -signal.SIGKILL and path.read_text() == "old"
+
+
+def test_temporary_file_is_beside_and_keeps_the_suffix(tmp_path):
+    with files.atomic_path(tmp_path / "x.safetensors") as temporary:
+        assert (
+            temporary.parent == tmp_path
+            and temporary.suffix == ".safetensors"
+            and temporary.name != "x.safetensors"
+        )
+
+
+def test_sha256_is_that_of_the_content(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc" * 100_000)
+    assert files.sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_digest_ignores_key_order_and_nothing_else():
+    assert files.digest_of({"a": 1, "b": [2, None]}) == files.digest_of({"b": [2, None], "a": 1})
+    values = [{"a": 1}, {"a": 2}, {"a": "1"}, {"b": 1}, [1, 2], [2, 1], None]
+    assert len({files.digest_of(value) for value in values}) == len(values)
+
+
+def test_json_round_trip_and_its_errors(tmp_path, refused):
+    path = tmp_path / "record.json"
+    refused(lambda: files.read_json(path), "record.json", "does not exist")
+    files.write_json(path, {"loss": [0.1, 2], "parent": None})
+    assert files.read_json(path) == {
+        "loss": [0.1, 2],
+        "parent": None,
+    } and path.read_text().endswith("}\n")
+    path.write_text(path.read_text()[:-5])
+    refused(lambda: files.read_json(path), "record.json", "not valid JSON")
+    path.write_bytes(b"\xff\xfe{}")
+    refused(lambda: files.read_json(path), "record.json", "not valid JSON")
+
+
+def test_provenance_says_what_and_when():
+    made = files.provenance()
+    assert made["versions"].keys() == {"python", *files.PACKAGES} and made["utc"].endswith("+00:00")
+    assert "logical cores" in made["hardware"] and "\n" not in made["hardware"]
+
+
+def test_home_is_a_folder_with_profiles(tmp_path, monkeypatch, refused):
+    (tmp_path / "a b" / "profiles").mkdir(parents=True)
+    (tmp_path / "a b" / "deep" / "er").mkdir(parents=True)
+    monkeypatch.delenv("SAC_HOME", raising=False)
+    monkeypatch.chdir(tmp_path / "a b" / "deep" / "er")
+    assert files.home() == (tmp_path / "a b").resolve()
+    monkeypatch.chdir(tmp_path)
+    refused(files.home, str(tmp_path), "no folder profiles", "SAC_HOME")
+    monkeypatch.setenv("SAC_HOME", str(tmp_path / "a b"))
+    assert files.home() == (tmp_path / "a b").resolve()
+    monkeypatch.setenv("SAC_HOME", str(tmp_path / "nowhere"))
+    refused(files.home, "nowhere")
+
+
+def test_record_belongs_to_its_file(tmp_path, capsys):
+    path = tmp_path / "table.csv"
+    files.write_text(path, "a,b\n")
+    assert not files.intact(path, "d")
+    files.write_record(path, "d", more=1)
+    assert files.intact(path, "d") and capsys.readouterr().out == ""
+    record = files.read_json(path.with_suffix(".json"))
+    assert (record["digest"], record["more"], record["sha256"]) == ("d", 1, files.sha256(path))
+    assert not files.intact(path, "e") and "table.csv" in capsys.readouterr().out
+    path.write_text("a,c\n")
+    assert not files.intact(path, "d") and "table.csv" in capsys.readouterr().out
+
+
+def test_command_line_ends_with_one_sentence_or_nothing(capsys):
+    def fail():
+        raise files.UserError("a\nb\x1b[31m is not accepted.")
+
+    with pytest.raises(SystemExit) as ended:
+        files.run_command(fail)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "Error: a b [31m is not accepted.\n"
+    with pytest.raises(SystemExit):
+        files.run_command(lambda: open("/no/such/file"))
+    assert "/no/such/file cannot be read or written (No such file" in capsys.readouterr().err
+    files.run_command(lambda: None)
