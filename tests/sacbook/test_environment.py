@@ -192,3 +192,17 @@ def test_a_browser_that_does_not_start_is_not_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert ensure_browser.on_path() == (str(tmp_path / "chromium"), str(tmp_path / "chromedriver"))
     assert ensure_browser.find() is None
+
+
+def test_the_science_loads_no_library_of_the_book_or_of_the_owners_tool():
+    code = """
+import importlib, pkgutil, sys, sacutils
+for module in pkgutil.walk_packages(sacutils.__path__, "sacutils."):
+    importlib.import_module(module.name)
+print(*sorted({"onnx", "onnxruntime", "requests", "aiohttp", "snakemake", "papermill", "jupytext"}
+              & set(sys.modules)))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == []
