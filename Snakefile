@@ -6,22 +6,25 @@ parameter changed. Markers in runs/<run>/steps say that a step is complete; insi
 are never trained again.
 """
 
+import json
 import sys
 
 from sacbook import jobs
-from sacbook.workflow import choice, quoted  # the name `workflow` is Snakemake's own here
+from sacbook.workflow import DEFAULT, quoted  # the name `workflow` is Snakemake's own here
 from sacutils import files, profiles
 
 try:
-    CHOICE = choice(config)
-    PROFILE = profiles.load_profile(CHOICE.profile, CHOICE.overrides)
+    # values to replace are given by name (seed=1), or all in a list of one JSON text (overrides=)
+    VALUES = {key: config[key] for key in config if key not in ("profile", "overrides")}
+    VALUES |= json.loads(*config.get("overrides", ["{}"]))
+    PROFILE = profiles.load_profile(config.get("profile", DEFAULT), VALUES)
     JOBS = jobs.plan(PROFILE)
-except files.UserError as error:
+except (files.UserError, TypeError, ValueError) as error:
     sys.exit(f"Error: {error}")
 
 RUN = f"runs/{PROFILE.run_name}"
 CALL = quoted([sys.executable, "-m", "sacbook"])
-OPTIONS = quoted(CHOICE.options)
+OPTIONS = quoted(["--profile", PROFILE.name, "--overrides", json.dumps(PROFILE.overrides)])
 
 
 for name, job in reversed(JOBS.items()):  # the last job, the book, is what is asked for
@@ -29,6 +32,6 @@ for name, job in reversed(JOBS.items()):  # the last job, the book, is what is a
         name: name
         input: [f"{RUN}/{JOBS[before].output}" for before in job.after]
         output: f"{RUN}/{job.output}"
-        params: digest=job.digest, verb=job.verb
+        params: digest=job.digest
         priority: job.priority
-        shell: "{CALL} {params.verb} {OPTIONS}"
+        shell: "{CALL} step {rule} {OPTIONS}"

@@ -11,16 +11,17 @@
 #
 # ## The answer in short
 #
-# The four parts of the data have {glue:text}`shared` images in common, and each has the classes in the same proportions. The {term}`source` is right on {glue:text}`accuracy` of
+# The five parts of the data have {glue:text}`shared` images in common, and each has the classes in the same proportions. The {term}`source` is right on {glue:text}`accuracy` of
 # {glue:text}`n_test` test images, where guessing would reach {glue:text}`guess`: it {glue:text}`learnt`. It is wrong on {glue:text}`wrong_probes` of the {glue:text}`n_probe`
-# images that {term}`probes` are chosen from; a probe set takes {glue:text}`wanted`, so these are {glue:text}`enough`.
+# images that {term}`probes` are chosen from; a probe set takes {glue:text}`wanted`, so these are {glue:text}`enough`. The {term}`regime` of this build is *{glue:text}`regime`*. When a thief
+# asks about shifted images, a source that was trained with shifts is right on {glue:text}`with_shifted`, and one that never saw a shifted image on {glue:text}`without_shifted`.
 #
 # ```{admonition} What you will do
 # :class: tip
-# Look at the images, divide them into four parts that never mix, train the source that everybody will want to steal, and find out where it errs.
+# Look at the images, divide them into five parts that never mix, train the source that everybody will want to steal, and find out where it errs.
 #
 # **You learn** which decisions have to be made before any model is trained so that the results at the end mean something; how to state an accuracy
-# with its uncertainty; why a source without mistakes would be a bad subject.
+# with its uncertainty; why a source without mistakes would be a bad subject; why the source should see the kind of images that it will be asked about.
 #
 # **You need** a training loop in PyTorch; {glue:text}`needs`. What is on disk is loaded, and trained only when it is missing.
 # ```
@@ -30,13 +31,12 @@
 #
 # This page tests no claim of the paper yet. It tests the ground on which all later pages stand:
 #
-# 1. the four parts of the data are disjoint, and each has the classes in equal proportion;
+# 1. the five parts of the data are disjoint, and each has the classes in equal proportion;
 # 2. the source has learnt its task;
 # 3. it makes enough mistakes to choose probes from, because {term}`SAC-source` and {term}`SAC-w` ask about misclassified images.
 #
-# The released zoo of {cite:t}`guan2022sac` has one source, a torchvision VGG16-BN on CIFAR-10, and how it was trained is not published (read
-# in the code). Its probes are test images, and checkpoints were selected by accuracy on the same test set (read in the code). Here
-# the probes get a part of their own.
+# The released zoo of {cite:t}`guan2022sac` has one source, a torchvision VGG16-BN on CIFAR-10, and how it was trained is not published. Its probes are test images, and checkpoints
+# were selected by accuracy on the same test set (read in the code). Here the probes get a part of their own.
 
 # %% [markdown]
 # ## Parameters
@@ -45,6 +45,7 @@
 profile = "fashion"
 overrides = {}
 images_per_class = 16  # 1 to 24: images of each class in the first figure
+images_asked = 2000  # 10 to 20000: attacker images on which the source is examined
 mistakes_shown = 10  # 2 to 16: images in the last figure
 
 # %%
@@ -56,22 +57,28 @@ import torch
 from IPython.display import Markdown
 from sklearn.metrics import confusion_matrix
 
-from sacutils import evaluation, figures, training
+from sacutils import data, evaluation, figures, training
 from sacutils.run import open_run, provenance_line
 from sacutils.studies import suspects
 
 run = open_run(profile, overrides)
 run.announce("source")
+# the source of either regime: trained on images as the thief will shift them, or not shifted
+pads = {"shifted": run.profile.recipes.extract_label.pad, "not shifted": 0}
+regimes = {k: open_run(profile, overrides | {"recipes.source.pad": pads[k]}) for k in pads}
+for other in regimes.values():
+    other.announce("source")
 figures.use_style()
 
 classes = run.material.class_names
-splits = {name: run.material.splits[name] for name in ("owner", "attacker", "probe", "test")}
+parts = ("owner", "attacker", "probe", "reserve", "test")
+splits = {name: run.material.splits[name] for name in parts}
 record, source = run.zoo.record(run.zoo.source), run.zoo.get(run.zoo.source)
 
 # %% tags=["remove-cell"]
 size = " × ".join(str(side) for side in splits["owner"].pixels.shape[1:])
 figures.say(needs=suspects.needs(run, "source"), data_name=run.profile.data.name, size=size)
-figures.say(n_classes=len(classes))
+figures.say(n_classes=len(classes), regime=suspects.regime(run.profile), pad=pads["shifted"])
 
 # %% [markdown]
 # ## The images
@@ -89,9 +96,8 @@ figures.say(n_classes=len(classes))
 # | `imagefolder` | your own | a folder per class |
 # :::
 #
-# The official training and test parts of a data set are pooled and divided anew, for we need four parts and not two. A network
-# sees pixels as numbers in $[0, 1]$; the step from there to $[-2, 2]$, $x \mapsto (x - 0.5)/0.25$, belongs to the network. All attacks and
-# probes can thus be stated in plain pixels.
+# The official training and test parts of a data set are pooled and divided anew, for we need five parts and not two. A network sees pixels as numbers in $[0, 1]$; the step from there
+# to $[-2, 2]$, $x \mapsto (x - 0.5)/0.25$, belongs to the network.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-data-samples", "caption": "The first images of the owner's part, a row per class (the first ten classes)."}, "image": {"alt": "The images of a row belong to one class, whose name stands at the left, and differ among themselves."}}
 owner = splits["owner"]
@@ -99,15 +105,17 @@ rows = {k: owner.pixels[owner.labels == i] for i, k in enumerate(classes[:10])}
 figures.images({name: pixels[:images_per_class] for name, pixels in rows.items()})
 
 # %% [markdown]
-# ## Four parts that never mix
+# ## Five parts that never mix
 #
-# Owner and thief have different images, probes come from a third part, and success is measured on a fourth:
+# Owner and thief have different images. Probes come from a third part. The {term}`reserve` is a fourth: the owner's, but unknown to the source, which
+# may have learnt its own training images by heart. Success is measured on a fifth:
 
 # %% tags=["hide-input"]
 purposes = {
-    "owner": "trains the source, the owner's helper models and one group of independent models",
-    "attacker": "trains stolen models and most independent models",
+    "owner": "trains the source, its siblings, some controls and one group of independent models",
+    "attacker": "trains stolen models, students of another and independent models",
     "probe": "probes are chosen from it",
+    "reserve": "trains the owner's surrogates and the other controls",
     "test": "accuracy and fidelity of models are measured on it",
 }
 counts = {
@@ -120,19 +128,15 @@ table["what it is for"] = pd.Series(purposes)
 figures.table(table.rename_axis("split").reset_index())
 
 # %% [markdown]
-# No model is trained on test images, and none is chosen by them. Where a page measures accuracy on other images as well, as this one does on the owner's, it says so.
-# *Transfer* has images of another data set besides ({doc}`06_transfer`).
-#
-# *Disjoint* is checked on every build, by number and by content:
+# No model is trained on test images, and none is chosen by them. Where a page measures accuracy on other images as well, it says so. *Transfer* has images of another data set besides
+# ({doc}`06_transfer`). *Disjoint* is checked on every build, by number and by content:
 
 # %%
 numbers = Counter(i for name in splits for i in run.material.index[name].tolist())
 shared = sum(count > 1 for count in numbers.values())
 assert shared == 0
-
 pictures = [{image.tobytes() for image in split.pixels.cpu().numpy()} for split in splits.values()]
 twins = sum(count > 1 for count in Counter(p for part in pictures for p in part).values())
-
 shares = counts / counts.sum()
 deviation = shares.sub(shares.mean(axis=1), axis=0).abs().max(axis=None)
 
@@ -143,35 +147,23 @@ figures.say(shared=shared, twins=twins, deviation=f"{100 * deviation:.2f}")
 # {glue:text}`shared` images of the data set lie in two splits. Duplicates within the data set would look like memorisation, so they are counted too: {glue:text}`twins` pictures
 # occur, pixel for pixel, in more than one split.
 #
-# *Stratified* means that each class has the same share everywhere; the largest deviation is {glue:text}`deviation` percentage points, which is
-# rounding. It matters because a difference in classes between owner and thief would let a test recognise data instead of theft.
-#
-# The choice depends on labels, sizes and seed only. Another seed gives another division, another source and other suspects, which is the honest way to repeat the experiment.
+# Each class has the same share everywhere; the largest deviation is {glue:text}`deviation` percentage points, which is rounding. Otherwise a test could recognise data instead of theft.
+# The choice depends on labels, sizes and seed only. Another seed gives another division, another source and other suspects.
 
 # %% [markdown]
 # ## The source
 #
-# The paper's source is a VGG with batch normalisation {cite:p}`simonyan2015vgg,ioffe2015batchnorm`. The networks whose names end in `_s` mirror the
-# paper's families at a size that a processor core can train. What matters for the attacks is kept: convolutions with batch
-# normalisation (pruning silences channels of the last one) and, in VGG, a `classifier` of three linear layers (*Finetune-L* trains just that block).
+# The paper's source is a VGG with batch normalisation {cite:p}`simonyan2015vgg,ioffe2015batchnorm`. The networks whose names end in `_s` mirror the paper's families at a size that a processor core
+# can train: convolutions with batch normalisation (pruning silences channels of the last one) and, in VGG, a `classifier` of three linear layers (*Finetune-L* trains just that block).
 
 # %% tags=["hide-cell"]
-layers, hooks = [], []
-for name, module in source.named_modules():
-    if next(module.children(), None) is None:
-
-        def note(module, inputs, output, name=name):
-            weights = sum(parameter.numel() for parameter in module.parameters())
-            shape = " × ".join(str(side) for side in output.shape[1:])
-            layers.append((name, type(module).__name__, shape, weights))
-
-        hooks.append(module.register_forward_hook(note))
-training.logits_of(source, splits["test"].pixels[:1])
-for hook in hooks:
-    hook.remove()
-layers = pd.DataFrame(layers, columns=["layer", "kind", "output", "weights"])
+layers = [
+    (name, type(module).__name__, sum(weight.numel() for weight in module.parameters()))
+    for name, module in source.named_modules()
+    if next(module.children(), None) is None
+]
 figures.say(architecture=record["architecture"], weights=f"{record['parameters']:,}")
-figures.table(layers, {"weights": "{:,}"})
+figures.table(pd.DataFrame(layers, columns=["layer", "kind", "weights"]), {"weights": "{:,}"})
 
 # %% [markdown]
 # The source of this build is a {glue:text}`architecture` with {glue:text}`weights` trainable values. It minimises the cross-entropy to the true labels
@@ -181,7 +173,7 @@ figures.table(layers, {"weights": "{:,}"})
 # \min_\theta \; \frac{1}{N} \sum_{i=1}^{N} -\log \operatorname{softmax}\bigl(f_\theta(\tilde x_i)\bigr)_{y_i} ,
 # $$ (eq-source-loss)
 #
-# where $\tilde x_i$ is the image after the random shift and flip of the recipe, if any, drawn anew each time, by stochastic gradient descent with this recipe:
+# where $\tilde x_i$ is the image after the random shift and flip of the recipe, if any, drawn anew each time, by stochastic gradient descent:
 
 # %% tags=["hide-cell"]
 figures.table(suspects.recipe_table(run, "source"))
@@ -192,10 +184,46 @@ axes = {"x_label": "epoch", "y_label": "", "facet": "measure", "share_y": False}
 figures.curves(frame, "epoch", "value", role="model", **axes)
 
 # %% [markdown]
+# ## What the source will be asked
+#
+# A thief without the weights asks the source about images *as their own training shifts and flips them*, here by up to {glue:text}`pad` pixels ({doc}`04_extraction`). What the answers
+# are worth depends on whether the source has seen such images. So there are two {term}`regimes <regime>`:
+#
+# - **one augmentation for everybody**, the default. Source, students and independent models shift their images alike, as the students of the released code do; how its source was trained is not published.
+# - **source without augmentation**, the profiles `fashion_plain` and `cifar10_plain`. The source and the independent models never see a shifted image, and thieves ask about shifted images only.
+#
+# Here is the source of either regime, asked about the same attacker images, plain and shifted. Their true labels serve to examine it:
+
+# %%
+asked, recipe = splits["attacker"].take(slice(0, images_asked)), run.profile.recipes.extract_label
+generator = torch.Generator().manual_seed(run.profile.seed)
+moved = data.augment(asked.pixels, recipe.pad, recipe.flip, generator)
+rows, right_on = [], {}
+for regime, other in regimes.items():
+    model = other.zoo.get(run.zoo.source)
+    plain, shifted = (training.logits_of(model, x).argmax(1) for x in (asked.pixels, moved))
+    hits = [plain == asked.labels.cpu(), shifted == asked.labels.cpu(), plain != shifted]
+    shares = [evaluation.proportion_interval(h.double().mean().item(), len(h)) for h in hits]
+    rows.append([regime, *map(str, shares)])
+    right_on[regime] = shares[1]
+columns = "its training images were|right, plain|right, shifted|label changed by the shift".split(
+    "|"
+)
+figures.table(pd.DataFrame(rows, columns=columns))
+
+# %% tags=["remove-cell"]
+known, unknown = right_on["shifted"], right_on["not shifted"]
+lost = ["not clearly worse", "clearly worse"][known.low > unknown.high]
+figures.say(with_shifted=str(known), without_shifted=str(unknown), lost=lost)
+
+# %% [markdown]
+# On the shifted images the source that never saw one is **{glue:text}`lost`** than the other (clearly: the intervals do not overlap). Where it is, its students learn from poorer answers
+# than it could give. A detector may then find a *style of training* and be counted as finding theft. {doc}`13_what_reproduces` shows what changes from one regime to the other.
+
+# %% [markdown]
 # ## Result
 #
-# An accuracy is a share of $n$ images, and another $n$ images would have given another share. We state it with Wilson's 95 % interval: all true
-# accuracies $p$ for which the observed share $\hat p$ is not surprising,
+# Another $n$ images would have given another share. We state it with Wilson's 95 % interval: all true accuracies $p$ for which the observed share $\hat p$ is not surprising,
 #
 # $$
 # |\hat p - p| \le z \sqrt{\frac{p (1 - p)}{n}}, \qquad z = \Phi^{-1}(0.975) .
@@ -228,9 +256,8 @@ figures.say(wrong_probes=f"{wrong_probes:,}", n_probe=f"{len(probe.labels):,}")
 figures.say(enough="enough" if wrong_probes >= wanted else "too few")
 
 # %% [markdown]
-# On the {glue:text}`n_test` test images the source is right on **{glue:text}`accuracy`** (guessing: {glue:text}`guess`). On the owner's images, which it was trained on, it
-# reaches {glue:text}`train_accuracy`; a gap to the test accuracy is a trace of memorising. On the {glue:text}`n_probe` images of the probe split it is wrong
-# {glue:text}`wrong_probes` times.
+# On the {glue:text}`n_test` test images the source is right on **{glue:text}`accuracy`** (guessing: {glue:text}`guess`). On the owner's images, which it was trained on, it reaches
+# {glue:text}`train_accuracy`; a gap to the test accuracy is a trace of memorising. On the {glue:text}`n_probe` images of the probe split it is wrong {glue:text}`wrong_probes` times.
 #
 # ### Where it errs
 #
@@ -275,12 +302,11 @@ figures.images(pixels, {key: titles[part] for key, part in parts.items()})
 # %% [markdown]
 # ## What it means
 #
-# Where classes overlap, several answers are defensible, and which one a network gives is decided by its weights and not by the task. Two
-# networks trained apart agree on the easy images *because the images are easy*; on the hard ones they are free to differ. That is why misclassified
-# images are the natural place to look for a fingerprint, and why a source that is always right has none to offer there.
+# Where classes overlap, several answers are defensible, and which one a network gives is decided by its weights and not by the task. Two networks trained apart agree on the easy images
+# *because the images are easy*; on the hard ones they are free to differ. That is why misclassified images are the natural place to look for a fingerprint.
 #
-# It is also a warning. Some mistakes are in the data: a mislabelled picture is "misclassified" by every good model, so sharing that mistake
-# says nothing about theft. {term}`SAC-w` does not remove such images. Whether they hurt shows in {doc}`07_independent_models` and {doc}`10_results`.
+# It is also a warning. Some mistakes are in the data: a mislabelled picture is "misclassified" by every good model, so sharing that mistake says nothing about theft.
+# {term}`SAC-w` does not remove such images. Whether they hurt shows in {doc}`07_independent_models` and {doc}`10_results`.
 
 # %% [markdown]
 # ## On your own

@@ -13,7 +13,8 @@
 #
 # Of {glue:text}`n_all` copies made from the source's weights, {glue:text}`n_useful` lose at most {glue:text}`tolerance` percentage points of its accuracy. Mean {term}`fidelity`,
 # the share of test images on which a copy answers as the source does, is {glue:text}`fidelity_all` for Finetune-A and {glue:text}`fidelity_last` for Finetune-L. The most heavily
-# pruned copy, without {glue:text}`last_share` of the channels of the last convolution, has {glue:text}`last_fidelity`.
+# pruned copy, without {glue:text}`last_share` of the channels of the last convolution, has {glue:text}`last_fidelity`. The {glue:text}`n_rungs` pruned copies are **one chain**: each was
+# made from the one before, and gives the same label as that one on {glue:text}`neighbours` of the test images.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -150,6 +151,7 @@ figures.curves(long, "layer", "change", role="step", x_label="layer", y_label=no
 # $$ (eq-fidelity)
 #
 # over the {glue:text}`n_test` test images. For comparison, the source's accuracy is {glue:text}`source_accuracy`. The table gives the mean over models, lowest and highest in brackets.
+# (*Queries*: images of the thief, shifted and flipped as in training. Nobody is asked here, but extraction asks about such images.)
 
 # %%
 answers = suspects.predictions(run, [run.zoo.source, name])
@@ -171,7 +173,7 @@ figures.table(suspects.group_table(tuned))
 #
 # The share $\rho$ of channels with the smallest $a_c$ is masked: scale and shift of their batch normalisation are set to zero and held there, so that these channels are zero for
 # every input. Then the rest is fine-tuned as in {eq}`eq-finetune`. The next rung begins where this one ended, measures the activity again, and has a larger $\rho$; a
-# channel once silenced stays silent, and the masks are nested. Each rung is one stolen model.
+# channel once silenced stays silent, and the masks are nested. Each rung is a stolen model, and all rungs together are **one chain**.
 
 # %% tags=["hide-cell"]
 released = {"lr": "0.001", "epochs": "about 2,056 images every 50 channels", "batch": "256"}
@@ -189,10 +191,11 @@ layer, parts = attacks.last_normalisation(source), []
 hook = layer.register_forward_hook(
     lambda _, inputs, output: parts.append(output.relu().mean((0, 2, 3)))
 )
-training.logits_of(source, attacker.pixels)
+pixels = run.zoo.task(run.names("prune")[0]).images.pixels  # of the attacker's, this thief's own
+training.logits_of(source, pixels)
 hook.remove()
 activity = torch.stack(parts).sum(0)  # a sum over batches has the order of the mean
-torch.testing.assert_close(activity, attacks.channel_activity(source, layer, attacker.pixels))
+torch.testing.assert_close(activity, attacks.channel_activity(source, layer, pixels))
 
 
 def silent_in(model: torch.nn.Module) -> torch.Tensor:
@@ -222,8 +225,8 @@ figures.bars(parts_of, "activity", "channel, most active first", **axes)
 # %% [markdown]
 # ## Result
 #
-# Every rung with the 95 % interval of {eq}`eq-wilson`. The last columns compare its fidelity with that of the rung before on the *same* images: a difference in percentage points
-# with its paired 95 % interval.
+# Every rung with the 95 % interval of {eq}`eq-wilson`. The columns behind it compare its fidelity with that of the rung before on the *same* images: a difference in percentage points
+# with its paired 95 % interval. The last column is the share of images on which both rungs give the same label (the first rung: on which it agrees with the source).
 
 # %%
 answers = suspects.predictions(run, [run.zoo.source, *pruned["name"]])
@@ -237,10 +240,11 @@ for k, rung in enumerate(pruned.itertuples(), 1):
     shares = {key: evaluation.proportion_interval(share, n_test) for key, share in shares.items()}
     row = {"silent": f"{rung.fraction:.0%}"} | {key: str(share) for key, share in shares.items()}
     row["fidelity, change"] = str(evaluation.Difference(value, value - half, value + half))
-    rows.append(row | {"verdict": verdict})
+    neighbour = (answers[k] == answers[k - 1]).double().mean().item()
+    rows.append(row | {"verdict": verdict, "same as the rung before": neighbour})
     long += [(rung.fraction, measure, *share) for measure, share in shares.items()]
 ladder = pd.DataFrame(rows)
-figures.table(ladder)
+figures.table(ladder, {"same as the rung before": "{:.1%}"})
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pruning-ladder", "caption": "Accuracy and fidelity along the ladder; the bands are 95 % intervals over test images. The dashed line is the accuracy of the source."}, "image": {"alt": "Accuracy and fidelity of the pruned copies against the share of silent channels; the table above states on which rungs fidelity rises or falls beyond its interval."}}
 long = pd.DataFrame(long, columns=["fraction", "measure", "value", "low", "high"])
@@ -269,6 +273,7 @@ figures.say(
     last_share=last["silent"], last_accuracy=last["accuracy"], last_fidelity=last["fidelity"]
 )
 figures.say(rises=int((ladder["verdict"] == "rises").sum()), n_rungs=len(ladder))
+figures.say(neighbours=suspects.spread(ladder["same as the rung before"][1:]))
 figures.say(falls=int((ladder["verdict"] == "falls").sum()))
 
 # %% [markdown]
@@ -283,8 +288,8 @@ figures.say(falls=int((ladder["verdict"] == "falls").sum()))
 # and an AUC near one on such copies says little about the fingerprint. The copies with the lowest fidelity are the harder test. Read a missed copy together with its
 # accuracy, because a thief gains little from a bad model.
 #
-# A caution on what is counted: the rungs of one ladder descend from one another, and the fine-tuned models from one source. They are not independent draws from "all pruned
-# models", and an interval over them is a statement about this ladder and this source.
+# A caution on what is counted: the rungs of one ladder descend from one another, so that {glue:text}`n_rungs` pruned models are one unit of evidence and not {glue:text}`n_rungs`. The
+# fine-tuned models descend from one source. An interval over such models is a statement about this ladder and this source; {doc}`10_results` counts the ladder once.
 
 # %% [markdown]
 # ## On your own

@@ -12,10 +12,9 @@
 # ## The answer in short
 #
 # Mean {term}`fidelity` on test images is {glue:text}`fidelity_label` for Extract-L {term}`students <student>`, {glue:text}`fidelity_probability` for Extract-P students,
-# and {glue:text}`fidelity_independent` for {term}`independent models <independent>`, which never met the source. So Extract-L students are **{glue:text}`verdict_label`** to the
-# source than independent models, and Extract-P students are **{glue:text}`verdict_probability`**. In {glue:text}`n_below` of {glue:text}`n_pairs` pairs of the same
-# architecture the students' mean fidelity is *below* that of the independent models. Students learn from the source's answers to augmented images: on these the source is
-# right on {glue:text}`moved_accuracy`, on plain ones on {glue:text}`plain_accuracy`.
+# and {glue:text}`fidelity_independent` for {term}`independent models <independent>` on the same images. So Extract-L students are **{glue:text}`verdict_label`** to the
+# source than independent models, and Extract-P students are **{glue:text}`verdict_probability`**. On the thief's own queries Extract-L students agree with the source on
+# {glue:text}`queries_label`. {glue:text}`n_weak` of {glue:text}`n_students` students are **marked**: on test images they copy less than a stranger does.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -52,26 +51,31 @@ from IPython.display import Markdown
 from sacutils import attacks, data, evaluation, figures, steps, training
 from sacutils.run import open_run, provenance_line
 from sacutils.studies import suspects
+from sacutils.zoo import QUERIES
 
 run = open_run(profile, overrides)
 kinds = ("extract_label", "extract_probability", "independent")
-run.announce(*kinds)
+styles = ("extract_once", "extract_plain", "extract_noisy")
+styles += ("chain_finetuned", "chain_pruned", "chain_quantised")
+run.announce(*kinds, *styles)
 figures.use_style()
 
 classes, recipes = run.material.class_names, run.profile.recipes
-attacker, test = run.material.splits["attacker"], run.material.splits["test"]
+name = run.names("extract_label")[0]
+mine, test = run.zoo.task(name).images, run.material.splits["test"]  # the thief's images
 source = run.zoo.get(run.zoo.source)
 
 # %% tags=["remove-cell"]
 kind = run.zoo.specs[run.zoo.source].architecture
 figures.say(needs=suspects.needs(run, *kinds), source_architecture=kind)
 figures.say(student_architectures=", ".join(run.profile.zoo.students))
+figures.say(own_share=f"{run.profile.zoo.attacker_share:.0%}", n_mine=f"{len(mine.labels):,}")
 
 # %% [markdown]
 # ## The attack
 #
-# The thief has images of their own, and may not even know their true labels. Images go into the source and answers come out. The thief chooses the
-# architecture freely: here it is one of {glue:text}`student_architectures`, while the source is a {glue:text}`source_architecture`.
+# The thief has images of their own (each student draws {glue:text}`own_share` of the attacker's: {glue:text}`n_mine`), and may not even know their true labels. Images go into the source and
+# answers come out. The thief chooses the architecture freely: here it is one of {glue:text}`student_architectures`, while the source is a {glue:text}`source_architecture`.
 #
 # Write $s = f_S(\tilde x)$ for the source's logits on an augmented image $\tilde x$, and $z = f_T(\tilde x)$ for the student's.
 #
@@ -96,10 +100,9 @@ figures.say(student_architectures=", ".join(run.profile.zoo.students))
 # Take a student before its training and a batch of the thief's images, and compute both losses from their definitions. They are the ones that the library minimises:
 
 # %%
-name = run.names("extract_label")[0]
 student = run.zoo.task(name).build(run.zoo.specs[name].architecture).eval()
 T, w = recipes.extract_probability.temperature, recipes.extract_probability.soft_weight
-x = data.to_float(attacker.pixels[:batch])
+x = data.to_float(mine.pixels[:batch])
 
 with torch.no_grad():
     s, z = source(x), student(x)
@@ -142,7 +145,7 @@ print(name)
 # so probabilities are enough, if they come with enough digits. (The folded cell checks it.)
 
 # %% tags=["hide-cell"]
-logits = training.logits_of(source, attacker.pixels[:images_asked])
+logits = training.logits_of(source, mine.pixels[:images_asked])
 p = logits.softmax(1)
 softened = p ** (1 / T) / (p ** (1 / T)).sum(1, keepdim=True)
 torch.testing.assert_close(softened, (logits / T).softmax(1), atol=1e-4, rtol=0)
@@ -151,8 +154,8 @@ print(f"{len(p):,} rows of probabilities, softened without the logits")
 # %% [markdown]
 # ## What the source is asked
 #
-# The source is queried inside the training loop, on **every augmented batch** (read in the released code). So it matters how it answers about augmented images, and this
-# depends on how it was trained itself. The folded table has all recipes. (*Released code* is the students' recipe; that of the released source and independent models is not published.)
+# The source is queried inside the training loop, on **every augmented batch** (read in the released code), and so on images that it answers as well as its own training allows
+# ({doc}`02_data_and_source`). The folded table has all recipes. (*Released code* is the students' recipe; that of the released source and independent models is not published.)
 
 # %% tags=["hide-cell"]
 released = {"lr": "0.05 (L), 0.1 (P)", "epochs": "200", "batch": "512", "momentum": "0.9"}
@@ -165,7 +168,7 @@ figures.table(suspects.recipe_table(run, "source", *kinds, released=released))
 
 # %%
 recipe, generator = recipes.extract_label, torch.Generator().manual_seed(run.profile.seed)
-part = attacker.take(slice(0, images_asked))
+part = mine.take(slice(0, images_asked))
 moved = data.augment(part.pixels, recipe.pad, recipe.flip, generator)
 truth, plain = part.labels.cpu(), logits.argmax(1)
 shifted = training.logits_of(source, moved).argmax(1)
@@ -182,10 +185,9 @@ figures.table(pd.DataFrame(shares.items(), columns=["the source", "share"]))
 
 
 # %% tags=["remove-cell"]
-plain_accuracy, moved_accuracy, changed = shares.values()
-figures.say(plain_accuracy=plain_accuracy, moved_accuracy=moved_accuracy, changed=changed)
-figures.say(source_pad=recipes.source.pad, independent_pad=recipes.independent.pad)
-figures.say(student_pad=recipe.pad)
+*_, changed = shares.values()
+figures.say(changed=changed, source_pad=recipes.source.pad, independent_pad=recipes.independent.pad)
+figures.say(student_pad=recipe.pad, regime=suspects.regime(run.profile))
 
 image = part.pixels[p.max(1).values.argmin()]
 copies = data.augment(image.expand(variants, *image.shape), recipe.pad, recipe.flip, generator)
@@ -205,44 +207,41 @@ figures.show("extract_variants", figures.images({"": pixels}, {"": titles}))
 # The image that the source is least sure of, plain at the left, then as the student's training sees it. Above: the source's label and how sure it is.
 # :::
 #
-# ```{admonition} Two things are mixed here: copying, and style of training
-# :class: warning
-# Training images were shifted by up to {glue:text}`source_pad` pixels for the source of this build, {glue:text}`independent_pad` for the independent models and
-# {glue:text}`student_pad` for the students (0: not at all). Where the source had no shifts and the students have, they learn from poorer answers than the source can give. Such
-# a student differs from the source in two ways: it learnt from answers, and it was trained in another style. Independent models that share the source's style
-# resemble it in this respect without any theft. {doc}`12_what_it_depends_on` also trains independent models with the students' recipe.
-# ```
+# In this build, of the {term}`regime` *{glue:text}`regime`*, training images were shifted by up to {glue:text}`source_pad` pixels for the source, {glue:text}`independent_pad` for independent models
+# and {glue:text}`student_pad` for students (0: not at all). Where these numbers differ, a student differs from an independent model in two ways, since it learnt from answers *and* in another style.
 #
 # **The bill.** Every image of every epoch is one query. Each Extract-L student of this page costs {glue:text}`bill_label` queries, each Extract-P student
 # {glue:text}`bill_probability`; in the released code it is about five million, from 200 epochs (read).
 #
 # ```{admonition} Traps in the released scripts
 # :class: warning, dropdown
-# The cosine schedule is stepped per batch although its period is meant in epochs, so that the rate oscillates, with a period of 400 iterations. And the
-# label-extraction script resets the network after 16 epochs without rebuilding the optimiser; as published it cannot reproduce its students (read in the
-# code, or inferred from it). Here nothing is reset, and the schedule is the one in the table; `cosine_per_batch` would repeat the released one.
+# The cosine schedule is stepped per batch although its period is meant in epochs, so that the rate oscillates, with a period of 400 iterations. And the label-extraction script resets the network
+# after 16 epochs without rebuilding the optimiser; as published it cannot reproduce its students (read in the code, or inferred from it). `cosine_per_batch` would repeat the released schedule.
 # ```
 
 # %% [markdown]
 # ## Result
 #
-# The independent models had the same attacker images with their *true* labels. Fidelity is measured on plain test images and on test images augmented as in the students' training.
+# The independent models had attacker images with their *true* labels. Every model is measured on test images and *on the thief's own queries*: on images that it was trained on, shifted and
+# flipped as in its training (for an independent model: the images that it would have asked about). All four numbers are in the record of the model.
 
 # %%
-everyone = suspects.suspects(run, *kinds).rename(columns={"fidelity": "fidelity, plain"})
-moved = data.augment(test.pixels, recipe.pad, recipe.flip, generator)
-answer = training.logits_of(source, moved).argmax(1)
-everyone["fidelity, augmented"] = [
-    (training.logits_of(run.zoo.get(name), moved).argmax(1) == answer).double().mean().item()
-    for name in everyone["name"]
-]
+everyone, level = suspects.suspects(run, *kinds), suspects.stranger(run)
+students = everyone[everyone["step"] != "independent"]
+figures.table(suspects.group_table(students, stranger=level))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-extract-architectures", "caption": "Every student and every independent model on attacker data, by architecture: accuracy, and fidelity on plain and on augmented test images. Bars are 95 % Wilson intervals over test images. Compare within an architecture."}, "image": {"alt": "Whether students or independent models repeat more of the source's answers depends on the architecture and on whether the test images are plain or augmented; the tables below state it in numbers."}}
-measures = ["accuracy", "fidelity, plain", "fidelity, augmented"]
+# %% [markdown]
+# *A stranger* is the mean of the independent models on attacker data, whose fidelity is {glue:text}`fidelity_independent` and whose accuracy is {glue:text}`accuracy_independent`. A student
+# with less fidelity is a poor copy. It stays among the stolen models, since it was made by the theft, but whoever fails to find it has missed little: {glue:text}`n_weak` of {glue:text}`n_students`.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-extract-architectures", "caption": "Every student and every independent model on attacker data, by architecture: accuracy and fidelity on test images, and fidelity on the model's own queries. Bars are 95 % Wilson intervals over images. Compare within an architecture."}, "image": {"alt": "Whether students or independent models repeat more of the source's answers depends on the architecture and on whether test images or queries are counted; the tables state it in numbers."}}
+measures = ["accuracy", "fidelity", "query_fidelity"]
 long = everyone.melt(["architecture", "step", "n"], measures, "measure")
+long["n"] = long["n"].where(long["measure"] != "query_fidelity", min(QUERIES, len(mine.labels)))
 bounds = [evaluation.proportion_interval(row.value, row.n) for row in long.itertuples()]
 long["low"], long["high"] = zip(*[(share.low, share.high) for share in bounds], strict=True)
-axes = {"label": "share of test images", "facet": "measure"}
+long["measure"] = long["measure"].map(suspects.MEASURES)
+axes = {"label": "share of images", "facet": "measure"}
 figures.points(long, "value", "architecture", role="step", **axes)
 
 # %% [markdown]
@@ -252,52 +251,61 @@ figures.points(long, "value", "architecture", role="step", **axes)
 by_step, rows, verdicts = dict(list(everyone.groupby("step"))), [], {}
 for step in ("extract_label", "extract_probability"):
     for measure in measures[1:]:
-        students, independent = (by_step[k][measure].to_numpy() for k in (step, "independent"))
-        gap = evaluation.mean_difference(students, independent)
+        theirs, others = (by_step[k][measure].to_numpy() for k in (step, "independent"))
+        gap = evaluation.mean_difference(theirs, others)
         verdict = ["less close", "not clearly closer", "closer"][1 + (gap.low > 0) - (gap.high < 0)]
         verdicts[step, measure] = verdict
-        row = {"students": steps.LABELS[step], "models": f"{len(students)} / {len(independent)}"}
-        rows.append(row | {"measure": measure, "difference": str(gap), "students are": verdict})
+        row = {"students": steps.LABELS[step], "models": f"{len(theirs)} / {len(others)}"}
+        row |= {"measure": suspects.MEASURES[measure], "difference": str(gap)}
+        rows.append(row | {"students are": verdict})
 figures.table(pd.DataFrame(rows))
 
-# %% [markdown]
-# Where only students were trained with shifts, the comparison on augmented images favours them: it then measures practice with shifts as well as copying.
-#
-# The intervals take the models as random draws. They are not quite: architectures were chosen, and independent models may also have the source's own
-# architecture, which can be expected to resemble the source most. So here are mean fidelities on plain images within each architecture that all groups have:
-
-# %% tags=["hide-input"]
-label = steps.LABELS["independent"]
-means = everyone.pivot_table("fidelity, plain", "architecture", "group", sort=False).dropna()
-below = means.drop(columns=label).lt(means[label], axis=0)
-figures.table(means.map("{:.1%}".format).reset_index())
-
 # %% tags=["remove-cell"]
+label = steps.LABELS["independent"]
+means = everyone.pivot_table("fidelity", "architecture", "group", sort=False).dropna()
+below = means.drop(columns=label).lt(means[label], axis=0)
 figures.say(n_below=int(below.to_numpy().sum()), n_pairs=below.size)
+figures.say(n_weak=int(students["fidelity"].lt(level).sum()), n_students=len(students))
+figures.say(accuracy_independent=f"{by_step['independent']['accuracy'].mean():.1%}")
 for word, step in {"label": kinds[0], "probability": kinds[1], "independent": kinds[2]}.items():
-    figures.say(**{f"fidelity_{word}": f"{by_step[step]['fidelity, plain'].mean():.1%}"})
-    figures.say(**{f"verdict_{word}": verdicts.get((step, "fidelity, plain"), "")})
+    figures.say(**{f"fidelity_{word}": f"{by_step[step]['fidelity'].mean():.1%}"})
+    figures.say(**{f"queries_{word}": f"{by_step[step]['query_fidelity'].mean():.1%}"})
+    figures.say(**{f"verdict_{word}": verdicts.get((step, "fidelity"), "")})
     own = steps.recipe_of(run.profile, step)
-    queries = max(1, round(own.share * len(attacker.labels))) * own.epochs
+    queries = max(1, round(own.share * len(mine.labels))) * own.epochs
     figures.say(**{f"bill_{word}": f"{queries:,}"})
 
 # %% [markdown]
-# In {glue:text}`n_below` of these {glue:text}`n_pairs` pairs of a student column with the column of independent models, the students' mean fidelity lies *below*. Where it does,
-# students have learnt the task, and on typical images they copy the source less than models that never met it.
+# The intervals take the models as random draws. They are not quite: architectures were chosen, and independent models may have the source's own, which can be expected to resemble the source most.
+# Within an architecture that both groups have, the students' mean fidelity lies *below* that of the independent models in {glue:text}`n_below` of {glue:text}`n_pairs` pairs.
+#
+# ### Thieves of other styles
+#
+# The student above asks in the loop, about shifted images, and serves what it learnt. Others do it differently. They ask about each plain image **once** and keep that answer for all of its shifted
+# versions; they ask about **plain** images only; they meet a **noisy** service, which replaces {glue:text}`noise` of its answers by a random class. Or they go on: an Extract-L student is
+# **fine-tuned**, **pruned** by half (where it has batch normalisation), or its weights are rounded to **int8**. Such a chain is as stolen as its first link.
+
+# %% tags=["hide-input"]
+if run.profile.full:
+    others = suspects.suspects(run, *styles)
+    shown = figures.table(suspects.group_table(others, by=("group",), stranger=level))
+else:
+    shown = Markdown("This build has none of them: they belong to full runs (`make book FULL=1`).")
+figures.say(noise=f"{attacks.NOISE:.0%}")
+shown
 
 # %% [markdown]
 # ## What it means
 #
 # An independent model is right where the source is right, and so agrees with it on every easy image for free. What a student adds, it adds on the few images on which models
-# differ. If the gap in fidelity is not clear, fidelity on typical images will not find the student. {doc}`10_results` tests whether probes on the source's mistakes find it.
-#
-# Published results disagree most about extraction. Read a published AUC on it beside the fidelity of the students and the augmentation of the source. Where these are not
-# reported, you cannot know what kind of copy was found.
+# differ. If the gap in fidelity is not clear, fidelity on typical images will not find the student. And a gap says only that the student had *a* teacher:
+# {doc}`07_independent_models` shows students of another. {doc}`10_results` tests whether probes on the source's mistakes find a student.
+# Read a published AUC on extraction beside the fidelity of the students and the augmentation of the source. Where these are not reported, you cannot know what was found.
 
 # %% [markdown]
 # ## On your own
 #
-# **1. Ask once.** What happens to fidelity if the thief keeps the source's label of the plain image and trains without augmentation?
+# **1. Never change a picture.** What happens to fidelity if the thief trains without shift and flip?
 # :::{dropdown} Solution
 # ```python
 # changes = {"recipes.extract_label.pad": 0, "recipes.extract_label.flip": False}
@@ -305,7 +313,7 @@ for word, step in {"label": kinds[0], "probability": kinds[1], "independent": ki
 # figures.table(suspects.group_table(suspects.suspects(other, "extract_label")))
 # ```
 # Without shift and flip every query repeats an earlier one, so this *is* asking once. Two effects work against each other: the student overfits to fewer
-# distinct images, and the source answers as well as it can.
+# distinct images, and a source that never saw shifted images answers as well as it can.
 # :::
 #
 # **2. The price.** A service charges 1 unit per 1,000 queries. What does each student of this page cost, and what one of the released zoo?
@@ -317,20 +325,15 @@ for word, step in {"label": kinds[0], "probability": kinds[1], "independent": ki
 # **3. Derive the factor $T^2$.** Show that for large $T$ and centred logits the gradient of the KL term in {eq}`eq-extract-probability` with respect to $z_k$ is about
 # $(z_k - s_k) / (K T^2)$.
 # :::{dropdown} Solution
-# The gradient of $\mathrm{KL}(p^S \| p^T)$ with respect to $z_k$ is $\frac1T (p^T_k - p^S_k)$ with the softened probabilities. For large $T$,
-# $p_k \approx \frac{1 + z_k / T}{K + \sum_j z_j / T} = \frac1K (1 + z_k / T)$ for centred logits. The difference is $(z_k - s_k) / (K T)$, and with the factor
-# $\frac1T$ the claim follows. So at large $T$ distillation matches *logits*, up to a constant per image that the softmax cannot see.
+# The gradient of $\mathrm{KL}(p^S \| p^T)$ with respect to $z_k$ is $\frac1T (p^T_k - p^S_k)$ with the softened probabilities. For large $T$ and centred logits
+# $p_k \approx \frac{1 + z_k / T}{K + \sum_j z_j / T} = \frac1K (1 + z_k / T)$, and the claim follows. At large $T$ distillation matches *logits*, up to a constant per image.
 # :::
 #
 # **4. Wrong labels.** A defender answers one query in twenty with a random label. What does it do to the student, and to honest customers?
 # :::{dropdown} Solution
 # ```python
-# def noisy(x):
-#     s, k = query(x), len(classes)
-#     noise = 20 * torch.eye(k)[torch.randint(k, (len(x),))].to(s.device)
-#     return torch.where(torch.rand(len(x), 1, device=s.device) < 0.05, noise, s)
-#
-# noisy_student, _ = attacks.extract_label(noisy, run.zoo.specs[name].architecture, run.zoo.task(name))
+# service = attacks.noisy(query, 0.05, seed=0)
+# noisy_student, _ = attacks.extract_label(service, run.zoo.specs[name].architecture, run.zoo.task(name))
 # print(training.accuracy(noisy_student, test), training.accuracy(suspect, test))
 # ```
 # The noise is drawn anew for each query, so the student averages most of it away; the customers get a wrong answer one time in twenty.
@@ -340,8 +343,7 @@ for word, step in {"label": kinds[0], "probability": kinds[1], "independent": ki
 # ## Further reading
 #
 # - {cite:t}`tramer2016stealing`: the first systematic account of stealing models through their interface.
-# - {cite:t}`hinton2015distilling`: distillation, temperature and the worth of small probabilities.
-# - {cite:t}`jia2021ewe`: a watermark made to survive extraction.
+# - {cite:t}`hinton2015distilling`: distillation, temperature; {cite:t}`jia2021ewe`: a watermark made to survive extraction.
 # - Next: a thief who hides what they took ({doc}`05_adversarial_extraction`).
 
 # %% tags=["hide-input"]

@@ -182,7 +182,7 @@ figures.table(suspects.group_table(relabelled, "accuracy"))
 # **Corrupted images.** Accuracy on clean test images and fidelity to the source there, then accuracy on corrupted images, which is what the thief wanted:
 
 # %% tags=["hide-input"]
-figures.table(suspects.group_table(corrupted))
+figures.table(suspects.group_table(corrupted, "accuracy", "fidelity"))
 
 # %%
 clean = run.material.splits["test"].take(slice(0, corruption_images))

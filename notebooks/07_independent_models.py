@@ -7,18 +7,21 @@
 # ---
 
 # %% [markdown]
-# # Independent models
+# # Independent models, and students of others
 #
 # ## The answer in short
 #
-# The {glue:text}`n_independent` {term}`independent` models with the source's classes agree with the source on {glue:text}`innocent_right` of the test images that it has right and on {glue:text}`innocent_wrong` of those that
-# it has wrong (mean, lowest and highest). Guessing would repeat a mistake in {glue:text}`guess` of all cases. Which of these models a detector is compared with changes its AUC: with plain fidelity as
-# the detector, the AUC on {glue:text}`widest_attack` lies between {glue:text}`widest_low` and {glue:text}`widest_high`.
+# A {term}`student of another` was made as a stolen model is made, from a teacher that is not the source. Its {term}`fidelity` to the source is {glue:text}`fidelity_another` on average; of all other groups
+# *{glue:text}`like_another`* comes nearest to that ({glue:text}`fidelity_like`). Extract-L students of the source itself reach {glue:text}`fidelity_own`: they are **{glue:text}`own_closer`** to it than students
+# of another. Independent models agree with the source on {glue:text}`innocent_right` of the test images that it has right and on {glue:text}`innocent_wrong` of those that it has wrong; guessing would
+# repeat a mistake in {glue:text}`guess` of all cases. With plain fidelity as the detector, the {term}`AUC` on {glue:text}`widest_attack` lies between {glue:text}`widest_low` and {glue:text}`widest_high`,
+# depending on the group of innocents that it is compared with.
 #
 # ```{admonition} What you will do
 # :class: tip
-# Train models that never met the source, in several architectures, on the attacker's data and on the owner's own. Then look at how much they resemble the source all the same. **You learn** why the choice
-# of negatives decides a result as much as the choice of the method, and how to find out whether a detector detects theft or something else. **You need** the chapters before this one; {glue:text}`needs`.
+# Train innocent models from every side: on the attacker's data, on the owner's own, with the owner's own recipe, and as students of somebody else. Then look at how much they resemble the source
+# all the same. **You learn** why the choice of negatives decides a result as much as the choice of the method, and how to find out whether a detector detects theft or something else.
+# **You need** the chapters before this one; {glue:text}`needs`.
 # ```
 
 # %% [markdown]
@@ -31,7 +34,8 @@
 # - Negatives that share the victim's architecture *and* its training data are the hardest for every method examined by {cite:t}`advtra2024` (read).
 # - At a preset threshold, {cite:t}`deepreg` find false positive rates of SAC between 13 % and 63 % on their models (read in their Table I).
 #
-# So the claim here is about our own zoo: **its negatives are hard enough for the AUC to mean something.**
+# And one group is in none of these zoos: models that somebody extracted from *another* model. A detector that knows extraction by its style would accuse them all. So the claim here is about
+# our own zoo: **its negatives come from every side and are hard enough for the AUC to mean something.**
 
 # %% [markdown]
 # ## Parameters
@@ -45,165 +49,188 @@ batch = 64  # 2 to 500: images on which the loss is computed by hand
 import pandas as pd
 import torch
 from IPython.display import Markdown
-from scipy.spatial.distance import cdist
 
-from sacutils import data, evaluation, figures, training
+from sacutils import attacks, data, evaluation, figures
 from sacutils.run import open_run, provenance_line
-from sacutils.steps import INDEPENDENT, LABELS, SAME_CLASSES
+from sacutils.steps import INDEPENDENT, LABELS, NEGATIVES, SAME_CLASSES
 from sacutils.studies import suspects
 
 run = open_run(profile, overrides)
-run.announce("source", *INDEPENDENT, "independent_transfer", "independent_corrupted", *SAME_CLASSES)
+others = ("independent_transfer", "independent_corrupted", "overlap")
+run.announce("source", *INDEPENDENT, *others, *SAME_CLASSES)
 figures.use_style()
 
-record = run.zoo.record(run.zoo.source)
+record, source = run.zoo.record(run.zoo.source), run.zoo.get(run.zoo.source)
 independent = suspects.suspects(run, *INDEPENDENT)
-test, attacker = run.material.splits["test"], run.material.splits["attacker"]
+test = run.material.splits["test"]
 truth, n_test = test.labels.cpu(), len(test.labels)
+of_another = NEGATIVES["students of another"]
 
 # %% tags=["remove-cell"]
-groups = (*INDEPENDENT, "independent_transfer", "independent_corrupted")
-figures.say(
-    needs=suspects.needs(run, *groups),
-    n_test=f"{n_test:,}",
-    source_architecture=record["architecture"],
-)
+figures.say(needs=suspects.needs(run, *INDEPENDENT, *others), n_test=f"{n_test:,}")
 figures.say(source_accuracy=str(evaluation.proportion_interval(record["test_accuracy"], n_test)))
+figures.say(n_siblings=len(run.names("sibling")), n_another=len(run.names(*of_another)))
 
 # %% [markdown]
-# ## Four groups
+# ## Innocents from every side
 #
-# | group | trained on | negatives for |
-# |---|---|---|
-# | Independent (attacker data) | the attacker's images, true labels | fine-tuning, pruning, extraction |
-# | Independent (owner data) | the owner's images, true labels: what the source itself saw | the same |
-# | Independent (new labels) | the new task of {doc}`06_transfer` | Transfer-A, Transfer-L |
-# | Independent (corrupted) | corrupted copies of the attacker's images | Transfer-10C |
+# | group | trained on | learns from | negatives for |
+# |---|---|---|---|
+# | Independent (attacker data) | the attacker's images | true labels | fine-tuning, pruning, extraction |
+# | Independent (owner data) | the owner's images, as the source itself | true labels | the same |
+# | {term}`Sibling <sibling>` | the owner's images, with the owner's own recipe and another seed | true labels | the same |
+# | Student of a sibling | the attacker's images | the answers of a sibling | the same |
+# | Student of a stranger | the attacker's images | the answers of an independent model on attacker data | the same |
+# | Independent (new labels), (corrupted) | the new task and the corrupted images of {doc}`06_transfer` | true labels | Transfer-A and Transfer-L; Transfer-10C |
+# | Independent (…, plain), (overlap) | the same images without shifts; a share of the owner's, the rest the attacker's | true labels | the first; none. Full runs only |
 #
-# All start from random weights and never query the source. On one batch the loss is the mean negative logarithm of the probability of the true class, as for the source:
+# None of them ever queries the source. The {glue:text}`n_siblings` siblings are the hardest case of all: all that they do not share with the source is chance. The {glue:text}`n_another` students
+# of another were made by the thief's recipe, so that *only* their teacher tells them from stolen models. One is made here from a teacher, with the loss of {eq}`eq-extract-label`, by hand on one batch:
 
 # %%
-name = run.names("independent")[0]
-honest = run.zoo.task(name).build(run.zoo.specs[name].architecture)
-x, y, index = data.to_float(attacker.pixels[:batch]), attacker.labels[:batch], torch.arange(batch)
+name = run.names("student_of_sibling")[0]
+spec, task = run.zoo.specs[name], run.zoo.task(name)
+teacher, student = run.zoo.get(spec.parent), task.build(spec.architecture).eval()
+x = data.to_float(task.images.pixels[:batch])
 with torch.no_grad():
-    loss = -honest.eval()(x).log_softmax(1)[torch.arange(len(y)), y].mean()
-    library, _ = training.cross_entropy_to(attacker.labels)(honest, x, index[: len(y)])
+    y = teacher(x).argmax(1)  # the sibling's labels, not the source's
+    loss = -student(x).log_softmax(1)[torch.arange(len(y)), y].mean()
+    library, _ = attacks.label_objective(attacks.black_box(teacher))(student, x, None)
+    differ = (y != source(x).argmax(1)).double().mean().item()
 torch.testing.assert_close(loss, library)
-print(f"{loss:.4f} before the training, as in the library")
+print(
+    f"{loss:.4f} as in the library; the source would answer {differ:.0%} of the batch differently"
+)
 
 # %% [markdown]
-# This line loads the independent model, or trains it now if it is not on disk:
+# This line loads the student of another, or trains it now if it is not on disk:
 
 # %%
-honest = run.zoo.get(name)
+student = run.zoo.get(name)
 print(name)
 
 # %% [markdown]
-# Here are the recipes beside that of the source and that of the students, so that you can check whether an honest model might be recognised by another style of training:
+# Here are the recipes, so that you can check whether an innocent model might be recognised by another style of training. Owner data and overlap have the recipe of *attacker data*, students of another
+# that of Extract-L:
 
-# %% tags=["hide-input"]
-kinds = ("source", "independent", "independent_transfer", "independent_corrupted", "extract_label")
+# %% tags=["hide-cell"]
+kinds = ("source", "sibling", "independent", "student_of_sibling", "extract_label")
 figures.table(suspects.recipe_table(run, *kinds))
 
 # %% [markdown]
-# The models on owner data share the recipe of those on attacker data. Where the recipes of students and of independent models differ, a fingerprint may notice the recipe
-# ({doc}`12_what_it_depends_on` measures that).
-#
 # ## Result
 #
-# The source has accuracy {glue:text}`source_accuracy` on {glue:text}`n_test` test images. Mean over models, lowest and highest in brackets:
-
-# %% tags=["hide-input"]
-figures.table(suspects.group_table(independent))
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-architectures", "caption": "Accuracy and fidelity of every independent model with the source's classes, by architecture and data. Bars are 95 % Wilson intervals over test images."}, "image": {"alt": "Independent models on owner data and on attacker data are about equally accurate; whether those on owner data agree more with the source is stated in the table below."}}
-long = independent.melt(["architecture", "step", "n"], ["accuracy", "fidelity"], "measure")
-bounds = [evaluation.proportion_interval(row.value, row.n) for row in long.itertuples()]
-long["low"], long["high"] = zip(*[(share.low, share.high) for share in bounds], strict=True)
-figures.points(
-    long, "value", "architecture", role="step", facet="measure", label="share of test images"
-)
+# The source has accuracy {glue:text}`source_accuracy` on {glue:text}`n_test` test images. Mean over models, lowest and highest in brackets, first of innocents and then of stolen models that were
+# made without the weights. *Queries* are each model's own training images, shifted and flipped as it saw them; the source was trained on those of the owner-data groups too.
 
 # %%
-same = independent["architecture"] == record["architecture"]
-on_owner = independent["step"] == "independent_owner"
+own = ["extract_label", "extract_probability"]
+everyone = pd.concat([independent, suspects.suspects(run, *own)])
+figures.table(suspects.group_table(everyone, by=("group",)))
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-groups", "caption": "Fidelity to the source by group, on test images. A dot is a model, the bar its 95 % Wilson interval over test images; the number of models stands in brackets."}, "image": {"alt": "Fidelity of innocent and of stolen models, a line per group: copies of the weights lie highest, and the groups of innocents and of students overlap as far as the table says."}}
+shown = suspects.suspects(run, *INDEPENDENT, *(step for step in SAME_CLASSES if run.names(step)))
+bounds = [evaluation.proportion_interval(row.fidelity, row.n) for row in shown.itertuples()]
+shown["low"], shown["high"] = zip(*[(share.low, share.high) for share in bounds], strict=True)
+axes = {"label": "fidelity", "limits": (shown["low"].min(), 1)}
+axes["sections"] = {"Innocent": INDEPENDENT, "Stolen": SAME_CLASSES}
+figures.strips(shown, "fidelity", "step", role="step", **axes)
+
+# %%
+by_step = {step: part["fidelity"].to_numpy() for step, part in everyone.groupby("step")}
+another = everyone[everyone["step"].isin(of_another)]["fidelity"].to_numpy()
+honest = independent[independent["step"].isin(["independent", "independent_owner"])]
+same, on_owner = honest["architecture"] == record["architecture"], honest["step"] != "independent"
+fidelity = honest["fidelity"].to_numpy()
+contrasts = {
+    "the source's architecture": (fidelity[same], fidelity[~same]),
+    "the owner's data": (fidelity[on_owner], fidelity[~on_owner]),
+    "all but the seed (siblings)": (by_step["sibling"], fidelity),
+    "extraction, of another": (another, by_step["independent"]),
+    "extraction, of this source (Extract-L)": (by_step["extract_label"], another),
+}
 rows = []
-for label, chosen in {"the source's architecture": same, "the owner's data": on_owner}.items():
-    parts = [independent.loc[part, "fidelity"].to_numpy() for part in (chosen, ~chosen)]
-    if all(map(len, parts)):
-        row = {"sharing": label, "models": f"{len(parts[0])} / {len(parts[1])}"}
-        rows.append(
-            row | {"difference of fidelity (points)": str(evaluation.mean_difference(*parts))}
-        )
+for label, (sharing, rest) in contrasts.items():
+    if len(sharing) and len(rest):
+        gap = evaluation.mean_difference(sharing, rest)
+        row = {"sharing": label, "models": f"{len(sharing)} / {len(rest)}"}
+        rows.append(row | {"difference of fidelity (points)": str(gap)})
 figures.table(pd.DataFrame(rows))
 
 # %% tags=["remove-cell"]
+means = everyone[~everyone["step"].isin(of_another)].groupby("group", sort=False)["fidelity"].mean()
+like = (means - another.mean()).abs().idxmin()
+words = ["less close", "not clearly closer", "closer"]
+figures.say(own_closer=words[1 + (gap.low > 0) - (gap.high < 0)], own_gap=str(gap))
+figures.say(fidelity_another=suspects.spread(pd.Series(another)), like_another=like)
+figures.say(fidelity_like=f"{means[like]:.1%}")
+figures.say(fidelity_own=f"{by_step['extract_label'].mean():.1%}")
 closest = independent.loc[independent["fidelity"].idxmax()]
 nearest = evaluation.proportion_interval(closest["fidelity"], n_test)
 figures.say(closest=closest["name"], closest_fidelity=str(nearest))
 
 # %% [markdown]
-# A positive difference means that sharing this property with the source makes a model look more like it, without any theft (Welch's 95 % interval over models, none where a group has a single model). The
-# independent model nearest to the source is {glue:text}`closest` with a fidelity of {glue:text}`closest_fidelity`. A judge should look at this model first.
+# A positive difference means that sharing this property with the source makes a model look more like it (Welch's 95 % interval over models, none where a group has a single model; the models before and
+# behind the stroke are compared). Only the last line is about theft: own students minus students of another, {glue:text}`own_gap` points. The innocent model nearest to the source is
+# {glue:text}`closest` with a fidelity of {glue:text}`closest_fidelity`. A judge should look at this model first.
 #
-# ### Agreement between all of them
+# ### Whose student?
 #
-# Fidelity compares with the source only. Here is the agreement of every pair, for one model per group and architecture, in per cent of test images:
+# If copying leaves a mark of *this* teacher, a student agrees with its own teacher more than with another model. Here is every label student with its own teacher and with another: the first
+# sibling for students of the source, the source for students of another.
 
 # %%
-members = {"source": run.zoo.source}
-for step in ("independent_owner", "independent", "extract_label", "extract_probability"):
-    for architecture, other in suspects.first_of_each(run, step).items():
-        members[f"{LABELS[step].removeprefix('Independent ')} {architecture}"] = other
-members |= {LABELS[step]: run.names(step)[-1] for step in ("finetune_all", "prune")}
-labels = suspects.predictions(run, list(members.values())).numpy()
-shares = pd.DataFrame(1 - cdist(labels, labels, "hamming"), list(members), list(members))
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-agreement", "caption": "Share of test images (in per cent) on which two models give the same label. First the source, then independent models by their training data, then stolen ones. Of Pruning the heaviest rung is shown. The first row is likeness to the source; the block of the students shows whether they resemble each other; the block of the independent models shows what the task alone gives."}, "image": {"alt": "Copies of the weights agree with the source most; independent models agree with each other about as much as with the source."}}
-low = shares.to_numpy()[shares.to_numpy() < 1].min()
-figures.heat(shares, "agreement", low=low, text=shares.map(lambda share: f"{100 * share:.0f}"))
+rows = []
+for step in ("extract_label", *of_another):
+    for name in run.names(step):
+        own_teacher = run.zoo.specs[name].parent
+        rest = run.names("sibling")[0] if own_teacher == run.zoo.source else run.zoo.source
+        pupil, mine, other = suspects.predictions(run, [name, own_teacher, rest])
+        row = {"group": LABELS[step], "own teacher": (pupil == mine).double().mean().item()}
+        rows.append(row | {"another": (pupil == other).double().mean().item()})
+loyal = pd.DataFrame(rows)
+loyal["nearer to its own"] = loyal["own teacher"] > loyal["another"]
+shares = suspects.group_table(loyal, "own teacher", "another", by=("group",))
+shares["nearer to its own"] = loyal.groupby("group", sort=False)["nearer to its own"].sum().values
+figures.table(shares)
 
 # %% [markdown]
 # ### Where the source is right, and where it is wrong
 #
-# Split fidelity by whether the source's answer is true. On the images that the source has right, nearly every model that has learnt the task agrees with it. Agreement on the source's mistakes is what needs
-# an explanation.
+# On the images that the source has right, nearly every model that has learnt the task agrees with it. Agreement on the source's mistakes is what needs an explanation.
 
 # %%
-names = run.names(*SAME_CLASSES, *INDEPENDENT)
-theirs, *others = suspects.predictions(run, [run.zoo.source, *names])
+names = run.names(*INDEPENDENT, "finetune_all", "finetune_last", "prune", *own)
+theirs, *answers = suspects.predictions(run, [run.zoo.source, *names])
 right = theirs == truth
 rows = []
-for other, answer in zip(names, others, strict=True):
+for other, answer in zip(names, answers, strict=True):
     agree = (answer == theirs).double()
     shares = {"right": agree[right].mean().item(), "wrong": agree[~right].mean().item()}
     rows.append({"step": run.zoo.specs[other].step} | shares)
 split = pd.DataFrame(rows)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model."}, "image": {"alt": "Independent models repeat many of the source's mistakes; extracted students lie among them or little above, copies of the weights far above."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model."}, "image": {"alt": "Innocent models repeat many of the source's mistakes; the table below says how far extracted students lie above them, and copies of the weights lie highest."}}
 axes = {"x_label": "agreement where the source is right", "y_label": "agreement where it is wrong"}
 figures.scatter(split, "right", "wrong", role="step", **axes)
 
 # %% tags=["remove-cell"]
-honest_rows, students = (
-    split["step"].isin(kinds) for kinds in (INDEPENDENT, ["extract_label", "extract_probability"])
-)
-for kind, chosen in {"innocent": honest_rows, "students": students}.items():
+honest_rows, students = (split["step"].isin(kinds) for kinds in (INDEPENDENT, own))
+pupils = split["step"].isin(of_another)
+shown = {"innocent": honest_rows & ~pupils, "another": pupils, "students": students}
+for kind, chosen in shown.items():
     for where in ("right", "wrong"):
         figures.say(**{f"{kind}_{where}": suspects.spread(split.loc[chosen, where])})
 guess = 1 / len(run.material.class_names)
 more = split.loc[honest_rows, "wrong"].mean() > guess
-figures.say(
-    n_mistakes=int((~right).sum()),
-    guess=f"{guess:.1%}",
-    base_rate="more often" if more else "no more often",
-)
+figures.say(n_mistakes=int((~right).sum()), guess=f"{guess:.1%}")
+figures.say(base_rate="more often" if more else "no more often")
 
 # %% [markdown]
 # | | where the source is right | where it is wrong ({glue:text}`n_mistakes` images) |
 # |---|---|---|
-# | independent models | {glue:text}`innocent_right` | {glue:text}`innocent_wrong` |
+# | independent models, siblings | {glue:text}`innocent_right` | {glue:text}`innocent_wrong` |
+# | students of another | {glue:text}`another_right` | {glue:text}`another_wrong` |
 # | Extract-L and Extract-P | {glue:text}`students_right` | {glue:text}`students_wrong` |
 #
 # (Mean over models, lowest and highest in brackets.) Guessing would repeat a given answer in {glue:text}`guess` of all cases; independent models repeat the source's mistakes **{glue:text}`base_rate`**. A picture can be hard
@@ -216,41 +243,56 @@ figures.say(
 # brackets):
 
 # %%
-choices = {"attacker data": ~on_owner, "owner data": on_owner}
-choices |= {"other architectures": ~same, "source's architecture": same}
-settings, rows, values = (run.profile.bootstrap, run.profile.seed), [], []
-for step in SAME_CLASSES:
-    stolen, row = suspects.suspects(run, step)["fidelity"].to_numpy(), {"attack": LABELS[step]}
-    for choice, chosen in choices.items():
-        if chosen.any():
-            negatives = independent.loc[chosen, "fidelity"].to_numpy()
-            auc = evaluation.auc(1 - stolen, 1 - negatives, *settings)
-            row[f"{choice} ({len(negatives)})"] = str(auc)
-            values.append({"attack": LABELS[step], "auc": auc.value})
-    rows.append(row | {"stolen models": len(stolen)})
-figures.table(pd.DataFrame(rows).fillna("–"))
+rows, values = [], []
+for step in (step for step in SAME_CLASSES if run.names(step)):
+    stolen = suspects.suspects(run, step)["fidelity"].to_numpy()
+    row = {"attack": f"{LABELS[step]} ({len(stolen)})"}
+    for choice, steps_of in NEGATIVES.items():
+        negatives = independent.loc[independent["step"].isin(steps_of), "fidelity"].to_numpy()
+        auc = evaluation.auc(1 - stolen, 1 - negatives)
+        row[f"{choice} ({len(negatives)})"] = str(auc)
+        values.append({"attack": LABELS[step], "choice": choice, "auc": auc.value})
+    rows.append(row)
+figures.table(pd.DataFrame(rows))
 
 # %% tags=["remove-cell"]
-spans = pd.DataFrame(values).groupby("attack", sort=False)["auc"].agg(["min", "max"])
-widest = (spans["max"] - spans["min"]).idxmax()
-low, high = spans.loc[widest]
-figures.say(widest_attack=widest, widest_low=f"{low:.2f}", widest_high=f"{high:.2f}")
-figures.say(n_below=int((spans["min"] < 0.5).sum()), n_attacks=len(spans), n_own=int(same.sum()))
-figures.say(n_owner=int(on_owner.sum()), n_independent=len(independent))
+table = pd.DataFrame(values).pivot(index="attack", columns="choice", values="auc")
+widest = (table.max(axis=1) - table.min(axis=1)).idxmax()
+figures.say(
+    widest_low=f"{table.loc[widest].min():.2f}", widest_high=f"{table.loc[widest].max():.2f}"
+)
+figures.say(widest_attack=widest, n_below=int((table.min(axis=1) < 0.5).sum()))
+figures.say(n_attacks=len(table), hardest=table.mean().idxmin(), n_independent=len(independent))
+figures.say(n_own=int((independent["architecture"] == record["architecture"]).sum()))
 
 # %% [markdown]
-# Every row is the same set of stolen models with the same score. What differs along a row comes from the negatives alone. In this build the choice matters most for {glue:text}`widest_attack`, whose AUC lies
-# between {glue:text}`widest_low` and {glue:text}`widest_high`. For {glue:text}`n_below` of {glue:text}`n_attacks` attacks the AUC is below one half for some choice: there the stolen models agree with the source *less*
-# than the independent ones do, because fidelity rewards whoever has learnt the task well.
+# Every row is the same set of stolen models with the same score. What differs along a row comes from the negatives alone. In this build the choice matters most for {glue:text}`widest_attack`, and the
+# hardest negatives on average are those of *{glue:text}`hardest`*. For {glue:text}`n_below` of {glue:text}`n_attacks` attacks the AUC is below one half for some choice: there the stolen models agree
+# with the source *less* than the innocent ones do, because fidelity rewards whoever has learnt the task well.
 #
-# As to the claim: of the {glue:text}`n_independent` negatives with the source's classes, {glue:text}`n_own` have the source's architecture and {glue:text}`n_owner` its training data. The zoo has hard cases, but so few
-# that the intervals are wide.
+# As to the claim: of the {glue:text}`n_independent` negatives with the source's classes, {glue:text}`n_own` have the source's architecture, {glue:text}`n_siblings` its recipe and data too, and
+# {glue:text}`n_another` were made by extraction. Siblings differ in chance alone, and the models of one group are alike, so the intervals say less than their width suggests ({doc}`10_results`).
+
+# %% tags=["hide-input"]
+if run.profile.full:
+    rows = suspects.suspects(run, "independent", "overlap", "independent_owner")
+    owned = rows["step"].map({"independent": 0.0, "independent_owner": 1.0})
+    rows = rows.assign(owned=owned.fillna(rows["fraction"])).sort_values("owned", kind="stable")
+    rows["share of the owner's images"] = rows["owned"].map("{:.0%}".format)
+    by = ("share of the owner's images",)
+    overlap = figures.table(suspects.group_table(rows, "accuracy", "fidelity", by=by))
+else:
+    overlap = Markdown(
+        "Models on a share of the owner's images belong to full runs (`make book FULL=1`)."
+    )
+overlap
 
 # %% [markdown]
 # ## What it means
 #
-# A model can share the source's task, its data, its architecture, its recipe, even the seed, without having been stolen, and each of these may move it closer. A fair evaluation has all of these among its
-# negatives and reports them separately; {doc}`10_results` does so for data and architecture. One group is missing from this zoo: students of *another* source, which were trained as the thief's students are and never saw this one.
+# A model can share the source's task, its data, its architecture, its recipe, even the way in which stolen models are made, without having been stolen, and each of these may move it closer. A fair
+# evaluation has all of these among its negatives and reports them separately; {doc}`10_results` does so. A detector that separates own students from models trained on true labels, and not from students of
+# another, has found *extraction*, which is no crime, and not *this source*.
 #
 # The thresholds follow the same logic. Set on negatives that are too easy, a threshold looks safe and accuses the first honest competitor with the same architecture.
 
@@ -259,8 +301,8 @@ figures.say(n_owner=int(on_owner.sum()), n_independent=len(independent))
 #
 # **1. Design an unfair test.** Which negatives would you choose to make a fingerprint look better than it is? And worse?
 # :::{dropdown} Solution
-# Better: other architectures, other data, other augmentation, poor accuracy; best of all, another task. Worse: the source's architecture, data and recipe, differing in the seed only. The second choice is the
-# stricter one and still fair: such models can exist, for instance at a company from which both parties licensed the same data.
+# Better: other architectures, other data, other augmentation, poor accuracy; best of all, another task. Worse: siblings, and students of siblings. The second choice is the stricter one and still fair: such
+# models can exist, for instance at a company from which both parties licensed the same data.
 # :::
 #
 # **2. An architecture detector.** A "fingerprint" returns distance 0 if the suspect has the source's architecture and 1 otherwise. Compute its AUC for Finetune-A and for Extract-L on this zoo.
@@ -271,9 +313,10 @@ figures.say(n_owner=int(on_owner.sum()), n_independent=len(independent))
 #
 # for attack in ("finetune_all", "extract_label"):
 #     print(attack, evaluation.auc(detector(attack), detector("independent", "independent_owner"), 2000, 0))
+#     print(attack, evaluation.auc(detector(attack), detector("sibling"), 2000, 0))
 # ```
-# For Finetune-A it is high, less than 1 only because the source's architecture is among the negatives. For Extract-L it is at most one half, if no student has the source's architecture: such a
-# detector would acquit thieves.
+# For Finetune-A it is high, less than 1 only because the source's architecture is among the negatives, and one half against siblings. For Extract-L it is at most one half, if no student has the
+# source's architecture: such a detector would acquit thieves.
 # :::
 #
 # **3. The same seed.** Train an independent model with the very weights that the source began with, on the attacker's data. Is it nearer to the source?

@@ -12,14 +12,15 @@
 # ## The answer in short
 #
 # On all {glue:text}`total` probes the stolen model of this page lies at a distance of {glue:text}`d_all_stolen` from the source, and the independent model at
-# {glue:text}`d_all_independent`. Of 200 random choices of {glue:text}`shown` probes, the stolen model is the nearer one in {glue:text}`won`. The distance does not depend on
-# the order of the classes. From labels it sees only which probes are answered alike.
+# {glue:text}`d_all_independent`. Of 200 random choices of {glue:text}`shown` probes, the stolen model is the nearer one in {glue:text}`won`. From labels the distance sees only
+# which probes are answered alike. From probabilities it sees how sure a model is: if the thief's service answers $\operatorname{softmax}(z/2)$, every label stays and the distance
+# of the stolen model becomes {glue:text}`probabilities_served`. With its temperature {term}`matched <matched probabilities>` it is {glue:text}`matched_served`, whatever the service did.
 #
 # ```{admonition} What you will do
 # :class: tip
 # Take a few images, ask three models about them, and compute the fingerprint of {cite:t}`guan2022sac` step by step: from outputs to a {term}`correlation matrix`, from two
-# matrices to one {term}`correlation distance`. **You learn** what the matrix keeps of a model and what it loses; how cosine and Gaussian kernel are related; why logits,
-# probabilities and labels give different fingerprints. **You need** PyTorch tensors and the scalar product. The page loads three models. It trains them if they are missing.
+# matrices to one {term}`correlation distance`. **You learn** what the matrix keeps of a model and what it loses; why logits,
+# probabilities and labels give different fingerprints; what a temperature does to them, and how to undo it. **You need** PyTorch tensors and the scalar product. The page loads three models. It trains them if they are missing.
 # ```
 #
 # ## The claim under test
@@ -49,6 +50,7 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
+from scipy.optimize import brentq
 
 from sacutils import correlation, figures
 from sacutils.probes import PROBE_SETS
@@ -58,19 +60,19 @@ run = open_run(profile, overrides)
 figures.use_style()
 
 # %% [markdown]
-# The stolen model is an Extract-P student. The independent model has the same architecture as this student if the run has such a model: then architecture does not explain
-# what we see.
+# The stolen model is an Extract-P student. The independent model has its architecture if the run has such a model: then architecture does not explain what we see.
 
 # %%
 source, architecture = run.zoo.source, run.profile.zoo.students[student]
-names = {step: run.names(step) for step in ("extract_probability", "independent")}
-alike = {
-    step: [name for name in names[step] if run.zoo.specs[name].architecture == architecture]
-    for step in names
-}
-stolen = alike["extract_probability"][0]
-independent = (alike["independent"] + names["independent"])[0]
-trio = {"source": source, "stolen": stolen, "independent": independent}
+
+
+def first(step):
+    """The first model of a step with the student's architecture, if there is one."""
+    return min(run.names(step), key=lambda n: run.zoo.specs[n].architecture != architecture)
+
+
+trio = {"source": source, "stolen": first("extract_probability")}
+trio |= {"independent": first("independent")}
 run.announce(*trio.values())
 
 z = {key: run.answers(name, probe_set).double() for key, name in trio.items()}
@@ -91,11 +93,8 @@ figures.show("hand_probes", figures.images({"": probes.pixels[:shown]}, {"": tit
 # %% [markdown]
 # The probes are the first {glue:text}`shown` of the {glue:text}`total` images of the set {glue:text}`probe_set`. {doc}`09_probes` says how they are chosen.
 #
-# | role | model | fidelity on test images |
-# |---|---|---|
-# | source | {glue:text}`source_name` | |
-# | stolen (Extract-P) | {glue:text}`stolen_name` | {glue:text}`fidelity_stolen` |
-# | independent | {glue:text}`independent_name` | {glue:text}`fidelity_independent` |
+# Source: {glue:text}`source_name`. Stolen (Extract-P): {glue:text}`stolen_name`, {term}`fidelity` {glue:text}`fidelity_stolen`. Independent: {glue:text}`independent_name`, fidelity
+# {glue:text}`fidelity_independent`.
 #
 # :::{glue:figure} hand_probes
 # :name: fig-hand-probes
@@ -131,20 +130,9 @@ C.fill_diagonal_(0)  # exactly zero, without rounding
 assert torch.allclose(C, correlation.cosine_matrix(o), atol=1e-6)  # as in the other chapters
 assert torch.isclose(C[0, 1], (1 - cosine) / 2, atol=1e-6)
 
-# %% tags=["hide-input", "remove-output"]
-figures.show("hand_matrix", figures.matrices({"source": C}, differences=False, numbers=True))
-
 # %% [markdown]
-# :::{glue:figure} hand_matrix
-# :name: fig-hand-matrix
-# :alt: The source's correlation matrix is symmetric, zero on the diagonal, near zero for probes that are answered alike and near one half for probes without a common class.
-#
-# The correlation matrix of these outputs. Two probes with similar outputs have a dark entry near 0. Outputs without a common class come near 0.5, which is the most that
-# probabilities allow.
-# :::
-#
-# Read the name with care: $C$ is a *dis*similarity. It holds that two probes are answered alike, and not what the answer was. That is why one can compare models with
-# different classes, or with classes in another order.
+# Read the name with care: $C$ is a *dis*similarity. Similar outputs give an entry near 0, outputs without a common class one near 0.5, the most that probabilities allow. The
+# matrix holds that two probes are answered alike, and not what the answer was. So one can compare models with different classes, or with classes in another order.
 #
 # ## Step 3: the same for a stolen and an independent model
 #
@@ -175,14 +163,14 @@ figures.show("hand_three", figures.matrices(few))
 #
 # ## Result
 #
-# On these {glue:text}`shown` probes the nearer model is the **{glue:text}`nearer_few`** one, on all {glue:text}`total` the **{glue:text}`nearer_all`** one. How much of that
-# is the choice of the probes? Draw $n$ of them at random, many times.
+# On these {glue:text}`shown` probes the nearer model is the **{glue:text}`nearer_few`** one, on all {glue:text}`total` the **{glue:text}`nearer_all`** one. Draw $n$ of them at random,
+# many times: how much of that is the choice of the probes?
 
 # %% tags=["hide-input", "remove-output"]
 generator = np.random.default_rng(run.profile.seed)
 sizes = sorted({*np.unique(np.geomspace(2, total, 12).astype(int)).tolist(), shown})
-gaps = {key: (matrices[key] - matrices["source"]).abs().numpy() for key in d_few}
 rows, wins = [], 0.0
+gaps = {key: (matrices[key] - matrices["source"]).abs().numpy() for key in d_few}
 for n in sizes:
     draws = [generator.choice(total, n, replace=False) for _ in range(200)]
     sample = {key: np.array([gap[np.ix_(i, i)].mean() for i in draws]) for key, gap in gaps.items()}
@@ -193,7 +181,7 @@ for n in sizes:
 curve = pd.DataFrame(rows)
 figures.say(won=f"{wins:.0%}")
 names = {"x_label": "number of probes", "y_label": "correlation distance $d$"}
-figures.show("hand_count", figures.curves(curve, "n", "d", role="model", log="x", **names))
+figures.show("hand_count", figures.curves(curve, "n", "d", role="model", log=True, **names))
 
 # %% [markdown]
 # :::{glue:figure} hand_count
@@ -204,50 +192,30 @@ figures.show("hand_count", figures.curves(curve, "n", "d", role="model", log="x"
 # {glue:text}`won` of the choices. The bands close at the right because there is only one way to take all {glue:text}`total`.
 # :::
 #
-# The band is about *probes*. It says nothing about other stolen and other independent models. One pair of models proves nothing, and the intervals that matter are over models
-# ({doc}`10_results`). Both lines rise at the left because the $n$ zeros on the diagonal enter the mean, which gives $d$ the factor $(n-1)/n$. Compare distances only at
-# equal $n$.
-#
-# ## Cosine and Gaussian kernel
-#
-# The released code holds a second correlation, commented out: the Gaussian (RBF) kernel $R_{ij} = \exp(-\lVert u_i - u_j\rVert^2)$. For vectors of length one
-#
-# $$
-# \lVert u_i - u_j\rVert^2 = 2 - 2\cos(o_i, o_j) = 4\,C_{ij} \quad\Longrightarrow\quad R_{ij} = e^{-4 C_{ij}} .
-# $$ (eq-rbf)
-
-# %%
-R = torch.exp(-((U[:, None] - U[None]) ** 2).sum(-1))  # R_ij = exp(-||u_i - u_j||^2)
-assert torch.allclose(R, torch.exp(-4 * C), atol=1e-6)
-assert torch.allclose(R, correlation.rbf_matrix(o), atol=1e-6)
-
-# %% [markdown]
-# So $R$ is a similarity and a decreasing function of $C$. Each *entry* carries the same information, but the *distance* does not: the exponential is steep near $C = 0$, so
-# $R$ gives more weight to the difference between "alike" and "very alike".
+# The band is about *probes*, and one pair of models proves nothing: the intervals that matter are over models ({doc}`10_results`). Both lines rise at the left because the $n$ zeros on the diagonal enter the mean. Compare distances only at equal $n$.
 #
 # ## Logits, probabilities, labels
 #
-# What does the suspect return? From the same logits $z$ we make the three forms that this book compares: *logits* $o = z$, as in the released code; *probabilities* $o =
+# What does the suspect return? From the same logits $z$ we make the three forms that a service may show: *logits* $o = z$, as in the released code; *probabilities* $o =
 # \operatorname{softmax}(z)$; *labels*, where $v_k = 1$ at the predicted class and $0.01$ elsewhere, and $o = \operatorname{softmax}(v)$ (read in the code).
 
 
 # %%
 def matrix_of(values, form):
-    return correlation.cosine_matrix(correlation.to_form(values, form))
+    return correlation.cosine_matrix(correlation.to_form(values, form, z["source"]))
 
 
 forms = {
     form: {key: matrix_of(values, form) for key, values in z.items()} for form in correlation.FORMS
 }
-rows = [
-    {"form": form} | {key: correlation.distance(of["source"], of[key]).item() for key in d_few}
-    for form, of in forms.items()
-]
-figures.table(pd.DataFrame(rows), dict.fromkeys(d_few, "{:.4f}"))
+rows = pd.DataFrame({"form": correlation.SERVED})
+for key in d_few:
+    of = (forms[form] for form in correlation.SERVED)
+    rows[key] = [correlation.distance(each["source"], each[key]).item() for each in of]
+figures.table(rows, dict.fromkeys(d_few, "{:.4f}"))
 
 # %% [markdown]
-# The cells hold $d$. Logits have negative entries, so the cosine can be negative and $C_{ij}$ may exceed ½. Labels give two values only. Compare models within a row, never
-# numbers of different rows.
+# The cells hold $d$. Logits can have negative cosines, so that $C_{ij}$ exceeds ½; labels give two values only. Compare models within a row, never numbers of different rows.
 #
 # ### Labels are a Hamming distance
 #
@@ -277,6 +245,47 @@ figures.say(classes=K, constant=f"{c_K:.4f}")
 # For {glue:text}`classes` classes the constant is $c_K$ = {glue:text}`constant`, and both ways to compute $d$ agree. A distance from labels is at most $c_K$, which shrinks as
 # $K$ grows. A threshold therefore belongs to one output form and one number of classes. The order of models is not affected, since all of them have the same constant.
 #
+# ## A temperature, and how to undo it
+#
+# A service that answers $\operatorname{softmax}(z/2)$ gives every label as before and looks less sure. Two ways to undo this need only the probabilities $p$ that it shows. Both are
+# proposals of this book.
+#
+# - **Matched probabilities**: $\operatorname{softmax}(\log p \,/\, T)$ with the one $T$ at which the mean over the probes of the largest probability is the source's.
+# - **Centred log-probabilities**: $\log p$ minus its mean over the classes. A temperature scales this vector, and the cosine sees no scale.
+
+# %%
+p = (z["stolen"] / 2).softmax(1)  # what the service shows
+assert torch.equal(p.argmax(1), z["stolen"].argmax(1))
+log_p = p.clamp(min=1e-12).log()  # a probability that was rounded to zero has a logarithm too
+
+
+def sureness(logits, T):
+    return (logits / T).softmax(1).amax(1).mean().item()
+
+
+target = sureness(z["source"], 1)
+T = math.exp(brentq(lambda log_T: sureness(log_p, math.exp(log_T)) - target, -9, 9))
+matched, centred = (log_p / T).softmax(1), log_p - log_p.mean(1, keepdim=True)
+
+assert math.isclose(T, correlation.matched_temperature(z["source"], log_p), rel_tol=1e-6)
+for form, outputs in (("matched", matched), ("centred", centred)):
+    assert torch.allclose(correlation.cosine_matrix(outputs), matrix_of(log_p, form), atol=1e-6)
+
+# %% tags=["hide-input"]
+cases = {"stolen": z["stolen"], "stolen, softmax(z/2)": log_p, "independent": z["independent"]}
+rows = pd.DataFrame({"model": list(cases)})
+for f in ("probabilities", "matched", "centred"):
+    d = [correlation.distance(forms[f]["source"], matrix_of(v, f)).item() for v in cases.values()]
+    rows[correlation.FORMS[f]] = d
+    word = "nearer" if d[1] < d[2] else "not nearer"
+    figures.say(**{f"{f}_word": word, f"{f}_served": f"{d[1]:.4f}"})
+figures.say(T=f"{T:.2f}")
+figures.table(rows, dict.fromkeys(rows.columns[1:], "{:.4f}"))
+
+# %% [markdown]
+# The cells hold $d$ on all probes; $T$ = {glue:text}`T`. Shown as $\operatorname{softmax}(z/2)$, the stolen model is **{glue:text}`probabilities_word`** than the
+# independent one on probabilities as they are, {glue:text}`matched_word` on matched and {glue:text}`centred_word` on centred ones. {doc}`10_results` has these forms for all models.
+#
 # ## What the distance cannot see
 #
 # Change the source's logits in a way that leaves the classifier as it was, or nearly, and compute the distance of the source from itself.
@@ -298,21 +307,22 @@ for change, changed in changes.items():
     rows.append({"change": change} | d)
 invariances = pd.DataFrame(rows)
 assert invariances.loc[3, list(correlation.FORMS)].max() < 1e-5  # the order of classes is not seen
-assert invariances.loc[:1, ["probabilities", "labels"]].max(axis=None) < 1e-5  # nor a constant
+assert invariances.loc[:1, list(after)[1:]].max(axis=None) < 1e-5  # nor a constant
+assert invariances.loc[2, ["labels", "matched", "centred"]].max() < 1e-5  # nor a scale
 figures.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"))
 
 # %% [markdown]
-# - **A permutation** of the classes permutes the entries of every output alike. Scalar products and norms stay, and so does $C$.
+# - **A permutation** of the classes permutes the entries of every output alike, and $C$ stays.
 # - **A constant** $c$ added to a row changes no probability, since $\operatorname{softmax}(z + c) = \operatorname{softmax}(z)$, but it turns all rows towards the vector $(1,
 #   \dots, 1)$, and raw cosines change. Whether this is what makes raw logits fail is tested in {doc}`12_what_it_depends_on`: there the constant is removed.
 # - **A scale** changes no cosine of logits. It acts on probabilities as a temperature, so a model that is more sure of the same answers has a distance from the source.
-# - **Labels** see neither a constant nor a scale.
+# - **Labels**, matched probabilities and centred log-probabilities see neither a constant nor a scale.
 #
 # ## What it means
 #
 # SAC compares how two models *arrange* the same probes. It needs no access to weights, no equal architecture and no equal order of classes. What it measures depends on the
-# form of the outputs: logits carry a constant and a scale, probabilities carry the confidence, labels carry only the partition of the probes. Which form separates thieves
-# from honest developers is an empirical question, and the answer may differ between attacks. The next page turns to the other choice: which images to ask about.
+# form of the outputs: logits carry a constant and a scale, probabilities carry the confidence (which whoever runs the service can set), labels carry only the partition of the
+# probes. Which form separates thieves from honest developers is an empirical question, and the answer may differ between attacks. The next page turns to the other choice: which images to ask about.
 #
 # ## On your own
 #
@@ -323,22 +333,12 @@ figures.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"))
 # $d \le \frac12 (1 - \frac1n)$. It is attained when one model gives all probes the same answer and the other gives each probe a class of its own (which needs $K \ge n$).
 # :::
 #
-# **2. Repair the logits.** Subtract from each row of logits its mean before taking the cosine (this makes it Pearson's correlation). Which lines of the table of changes
-# become zero?
+# **2. The Gaussian kernel.** The released code holds a second correlation, commented out: $R_{ij} = \exp(-\lVert u_i - u_j\rVert^2)$. What does it add to $C$?
 #
 # :::{dropdown} Solution
-# ```python
-# def centred(z):
-#     return correlation.cosine_matrix(z - z.mean(dim=1, keepdim=True))
-#
-# for change, changed in changes.items():
-#     print(change, correlation.distance(centred(logits), centred(changed)).item())
-# ```
-# All four: the mean removes any constant and the norm any scale, and permutations change nothing anyway. {doc}`12_what_it_depends_on` shows what this does to the AUC.
+# For vectors of length one $\lVert u_i - u_j\rVert^2 = 2 - 2\cos(o_i, o_j) = 4\,C_{ij}$, so $R_{ij} = e^{-4 C_{ij}}$: each entry carries the same information. The *distance*
+# does not, since the exponential is steep near $C = 0$. `(correlation.rbf_matrix(o) - torch.exp(-4 * C)).abs().max()` is zero but for rounding.
 # :::
-#
-# **3. More probes or better ones?** Run this page on another set, for example `make notebook NAME=08_sample_correlation ARGS="-p probe_set normal"`, and look in
-# {numref}`fig-hand-count` for the number of probes from which the two bands no longer touch. Which set needs fewer? {doc}`09_probes` explains why it depends on the set.
 #
 # ## Further reading
 #

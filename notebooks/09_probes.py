@@ -13,21 +13,23 @@
 #
 # On average, independent models repeat the source's label on {glue:text}`agree_normal` of plain images and on {glue:text}`agree_w` of the images that the source and its
 # surrogates get wrong (SAC-w). The share of the stolen models minus that of the independent ones is {glue:text}`gap_normal` on plain images and {glue:text}`gap_w` on SAC-w.
-# This gap is widest on {glue:text}`widest`. The patch of SAC-m changes {glue:text}`flips_m` of the source's {glue:text}`n` answers.
+# The patch of SAC-m changes {glue:text}`flips_m` of the source's {glue:text}`n` answers, one of half the side {glue:text}`flips_wide`. Probes that surrogates answer as the source does
+# and choosers do not (*contrast*) tell Extract-L students from students of *another* owner with an AUC of {glue:text}`auc_contrast_pool` by label agreement. The {term}`placebo`, the
+# same choice by models that never saw the source, reaches {glue:text}`auc_placebo_pool`: here the choice gains **{glue:text}`placebo_verdict`** than its placebo.
 #
 # ```{admonition} What you will do
 # :class: tip
-# Build the five probe sets SAC-normal, SAC-source, SAC-w, SAC-m and SAC-JC, look at them, and watch how the source, its copies and independent models answer on each. **You
-# learn** how each set is chosen and from which images; what SAC-w costs in candidates; what a CutMix patch does to an answer; and why an image that the source gets *wrong*
-# can say more than one that it gets right. **You need** {doc}`08_sample_correlation`. The page shows all models of the zoo. It trains those that are missing.
+# Build the probe sets, look at them, and watch how the source, its copies and independent models answer on each. **You learn** how each set is chosen and from which images; why
+# an image that the source gets *wrong* can say more than one that it gets right; and why a choice made with the source needs a placebo beside it. **You need**
+# {doc}`08_sample_correlation`. The page shows all models of the zoo. It trains those that are missing.
 # ```
 #
 # ## The claim under test
 #
 # - The abstract of the paper {cite:p}`guan2022sac` claims that **SAC-m needs neither surrogates nor adversarial examples** (read in the abstract).
 # - SAC-w uses normal images that are misclassified, chosen with surrogates of the source, six in the released files (read in the code). **The rule of the choice is not
-#   published**; ours, "the source and all surrogates are wrong", is a reading that nobody has confirmed. Another re-implementation {cite:p}`deepcore2024` demands that the
-#   source and eight models derived from it are all wrong.
+#   published.** We offer two readings, and nobody has confirmed either. *All wrong*: the source and all surrogates are wrong, as another re-implementation {cite:p}`deepcore2024`
+#   demands of the source and eight models derived from it. *Contrast*: copies repeat the source, other models do not.
 # - SAC-JC uses JPEG-compressed images {cite:p}`guan2024sacjc` (read in the code). That SAC-source means images that the source misclassifies is inferred from a file name.
 #
 # Behind all of them is one idea, which this page tests: **images near or beyond a decision boundary tell models apart better than plain ones.**
@@ -50,9 +52,8 @@ import torch
 from IPython.display import Markdown
 
 from sacutils import evaluation, figures, probes, steps, training
-from sacutils.files import home
-from sacutils.probes import PROBE_SETS
-from sacutils.run import open_run, provenance_line
+from sacutils.probes import PLACEBOS, PROBE_SETS, PUBLISHED
+from sacutils.run import judges, open_run, provenance_line
 from sacutils.studies import tables
 
 run = open_run(profile, overrides)
@@ -67,10 +68,10 @@ figures.say(severity=severity, quality=probes.JPEG_QUALITY[severity - 1], n=sett
 figures.say(side=f"{settings.patch:g}", position=settings.patch_position, pool=f"{len(truth):,}")
 
 # %% [markdown]
-# ## Five sets
+# ## The sets
 #
 # All probes come from the *probe* split ({glue:text}`pool` images here), on which nothing is trained and no accuracy is reported. The released code takes test images, on
-# whose accuracy its checkpoints had been selected too. Each set has {glue:text}`n` images.
+# whose accuracy its checkpoints had been selected too. Each set has {glue:text}`n` images. The first five are SAC's, the others this book's.
 #
 # | set | how it is chosen | needs |
 # |---|---|---|
@@ -79,10 +80,16 @@ figures.say(side=f"{settings.patch:g}", position=settings.patch_position, pool=f
 # | SAC-w | the first images that the source *and all its surrogates* misclassify | + surrogates |
 # | SAC-m | the first images, each with one patch (side ratio {glue:text}`side`, {glue:text}`position`) of another; the same box for all, donors by a random permutation | images |
 # | SAC-JC | the first images, JPEG-compressed at severity {glue:text}`severity` (quality {glue:text}`quality`) | images |
+# | SAC-m (wide) | as SAC-m, with a patch of half the side in the middle | images |
+# | SAC-w (contrast) | the images on which surrogates repeat the source and {term}`choosers <chooser>` do not | source, surrogates, choosers |
+# | Contrast (pool) | the same from a pool: each image as it is, shifted and flipped, half replaced by another, and blended with it | the same |
+# | Placebo, Placebo (pool) | the choices of the last two by models that never saw the source | students of another owner, choosers |
 
 # %% tags=["hide-input", "remove-output"]
 samples, titles = {}, {}
 for name, label in PROBE_SETS.items():
+    if name in PLACEBOS:
+        continue
     samples[label] = run.probes[name].pixels[:8]
     named = zip(truth[run.probes[name].index], run.logits[name][source].argmax(1), strict=True)
     pairs = [(classes[i], "" if i == j else f"\n→ {classes[j]}") for i, j in named]
@@ -94,27 +101,30 @@ figures.show("probes_samples", figures.images(samples, titles))
 # :name: fig-probes-samples
 # :alt: The source contradicts the true class on every image of SAC-source and SAC-w; on the other sets it does so only where it errs.
 #
-# The first images of each set. Above each: the true class (for SAC-m that of the background) and, after the arrow, what the source says where it disagrees.
+# The first images of each set. Above each: the true class (that of the background or left half where two images are mixed) and, after the arrow, what the source says where it
+# disagrees. Which images were taken is written to `probes/` in the folder of the run, as numbers within the data set.
 # :::
 #
 # ## How many candidates SAC-w needs
 #
-# A {term}`surrogate` is a model that the owner derives from the source, as a thief would: here a student trained on the source's labels for owner data. An image on which
+# A {term}`surrogate` is a model that the owner derives from the source, as a thief would: here students of its labels and of its probabilities, on images that the
+# owner kept in reserve. An image on which
 # source and surrogates all err is a candidate for a mistake that *copies share*. Each further surrogate can only remove candidates.
 
 # %%
 remaining = torch.ones(len(truth), dtype=torch.bool)
 rows = [("in the probe split", len(remaining))]
-for name in [source, *run.names("surrogate")]:
+for name in [source, *run.names(*steps.SURROGATES)]:
     remaining &= training.logits_of(run.zoo.get(name), split.pixels).argmax(1) != truth
     spec = run.zoo.specs[name]
-    label = f"and {spec.architecture} #{spec.index} wrong" if spec.parent else "source wrong"
+    kind = f"{steps.LABELS[spec.step]}, {spec.architecture} #{spec.index}"
+    label = f"and {kind} wrong" if spec.parent else "source wrong"
     rows.append((label, int(remaining.sum())))
 rows.append(("taken: the first of them", len(run.probes["w"].index)))
 left = pd.DataFrame(rows, columns=["condition", "images"])
 
 # %% tags=["hide-input", "remove-output"]
-wrong, surrogates = left["images"].map("{:,}".format).tolist(), len(run.names("surrogate"))
+wrong, surrogates = left["images"].map("{:,}".format).tolist(), len(left) - 3
 figures.say(source_wrong=wrong[1], all_wrong=wrong[-2], surrogates=surrogates)
 figure = figures.bars(left, "images", "condition", label="images (logarithmic scale)", log=True)
 figures.show("probes_funnel", figure)
@@ -129,16 +139,6 @@ figures.show("probes_funnel", figure)
 # :::
 #
 # A more accurate source leaves fewer mistakes, so SAC-w has to be offered more images. If there are too few, the run stops and says so.
-#
-# **Which images were taken** is written to disk as numbers within the data set, beside the pixels, so that anyone can repeat the test with the same images. The complete lists
-# lie in the folder {glue:text}`record`. The first ten of each set:
-
-# %% tags=["hide-input"]
-figures.say(record=(run.folder / "probes").relative_to(home()).as_posix())
-taken = {label: run.probes[name].index[:10] for name, label in PROBE_SETS.items()}
-numbers = {label: run.material.index["probe"][index].tolist() for label, index in taken.items()}
-rows = [(label, ", ".join(map(str, images))) for label, images in numbers.items()]
-figures.table(pd.DataFrame(rows, columns=["set", "number in the data set"]))
 
 # %% [markdown]
 # ## The CutMix patch, redrawn
@@ -150,15 +150,15 @@ figures.table(pd.DataFrame(rows, columns=["set", "number in the data set"]))
 plain = probes.normal(split, count)
 mixed = probes.cutmix(split, count, patch, position, run.profile.seed)
 changed = (mixed.pixels != plain.pixels).float().mean().item()
-model = run.zoo.get(source)
-before, after = (training.logits_of(model, p.pixels).softmax(1) for p in (plain, mixed))
+shown = (training.logits_of(run.zoo.get(source), p.pixels) for p in (plain, mixed))
+before, after = (logits.softmax(1) for logits in shown)
 flipped = int((before.argmax(1) != after.argmax(1)).sum())
 
 # %% tags=["hide-input", "remove-output"]
-kept = run.logits["normal"][source].argmax(1) == run.logits["m"][source].argmax(1)
-figures.say(flips_m=int((~kept).sum()), flipped=flipped, redrawn=count, changed=f"{changed:.1%}")
-confidence = [f"{shares.max(1).values.mean():.2f}" for shares in (before, after)]
-figures.say(confidence_plain=confidence[0], confidence_mixed=confidence[1])
+labels = {name: run.logits[name][source].argmax(1) for name in ("normal", "m", "wide")}
+flips = {name: int((labels[name] != labels["normal"]).sum()) for name in ("m", "wide")}
+figures.say(**{f"flips_{name}": number for name, number in flips.items()})
+figures.say(flipped=flipped, redrawn=count, changed=f"{changed:.1%}")
 answers = {
     key: [f"{classes[k]}\n{value:.2f}" for value, k in zip(*shares[:8].max(1), strict=True)]
     for key, shares in (("plain", before), ("mixed", after))
@@ -172,12 +172,11 @@ figures.show("probes_cutmix", figures.images(pixels, answers))
 # :alt: Where the patch covers background only, the source's answer below is that above; it changes where the patch hides or adds something that matters to the source.
 #
 # Plain images and the same with a patch of another. Above each: what the source says, and with which probability. Over all {glue:text}`redrawn` redrawn images
-# {glue:text}`changed` of the pixels differ, {glue:text}`flipped` answers change, and the mean confidence goes from {glue:text}`confidence_plain` to
-# {glue:text}`confidence_mixed`.
+# {glue:text}`changed` of the pixels differ and {glue:text}`flipped` answers change.
 # :::
 #
 # Around the clothes of the default profile the background is black, so a patch in the corner replaces background by background. Where a patch changes almost no answer, a
-# result of SAC-m says nothing about CutMix. Exercise 1 takes a patch that does change answers.
+# result of SAC-m says nothing about CutMix. Hence the set with the wide patch, which changes {glue:text}`flips_wide` of {glue:text}`n` answers.
 #
 # ## How the models answer
 #
@@ -187,21 +186,22 @@ figures.show("probes_cutmix", figures.images(pixels, answers))
 # %%
 compared = [*steps.SAME_CLASSES, *steps.INDEPENDENT]
 rows = []
-for name, label in PROBE_SETS.items():
+for name, label in PUBLISHED.items():
     right = truth[run.probes[name].index]
     theirs = run.logits[name][source].argmax(1)
-    for model in run.names("source", "surrogate", *compared):
+    for model in run.names("source", *steps.SURROGATES, *compared):
         confidence, predicted = run.outputs(name, model).max(1)
         row = {"probes": label, "model": model, "step": run.zoo.specs[model].step}
-        row |= {"accuracy": (predicted == right).double().mean().item()}
-        row |= {"confidence": confidence.mean().item()}
+        row |= {
+            "accuracy": (predicted == right).double().mean().item(),
+            "confidence": confidence.mean().item(),
+        }
         rows.append(row | {"agreement": (predicted == theirs).double().mean().item()})
-answers = pd.DataFrame(rows)
-answers["group"] = answers["step"].map(steps.LABELS)
+answers = pd.DataFrame(rows).assign(group=lambda part: part["step"].map(steps.LABELS))
 
 # %% tags=["hide-input"]
-order = ["source", "surrogate", "finetune_all", "prune", *steps.EXTRACTION[:2], *steps.INDEPENDENT]
-part = answers[answers["step"].isin(order)]
+order = ["source", *steps.SURROGATES, "finetune_all", "prune", *steps.EXTRACTION[:2]]
+part = answers[answers["step"].isin([*order, *steps.INDEPENDENT])]
 mean = part.groupby(["group", "probes"], sort=False)[["accuracy", "confidence", "agreement"]].mean()
 mean["text"] = [" / ".join(f"{100 * share:.0f}" for share in row) for row in mean.to_numpy()]
 figures.table(tables.wide(mean.reset_index(), "group", "probes"))
@@ -212,12 +212,9 @@ figures.table(tables.wide(mean.reset_index(), "group", "probes"))
 
 # %% tags=["hide-input", "remove-output"]
 drawn = answers[answers["step"].isin(compared)]
-drawn = drawn.assign(role=drawn["step"].where(drawn["step"].isin(steps.INDEPENDENT), "stolen"))
-named = {"role": "role", "label": "agreement with the source", "counts": False, "limits": (0, 1)}
-figures.show("probes_agreement", figures.strips(drawn, "agreement", "probes", **named))
 rows = []
 for label, part in drawn.groupby("probes", sort=False):
-    is_stolen, shares = part["role"] == "stolen", part["agreement"]
+    is_stolen, shares = part["step"].isin(steps.SAME_CLASSES), part["agreement"]
     stolen, independent = shares[is_stolen].to_numpy(), shares[~is_stolen].to_numpy()
     difference, low, high = evaluation.mean_difference(stolen, independent)
     text = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
@@ -232,14 +229,6 @@ wider = of_set["gap"]["SAC-w"] > of_set["gap"]["SAC-normal"]
 figures.say(widest=of_set["gap"].idxmax(), gap_verdict="wider" if wider else "no wider")
 
 # %% [markdown]
-# :::{glue:figure} probes_agreement
-# :name: fig-probes-agreement
-# :alt: The further the dots of stolen models lie right of those of independent models, the better does the set tell the two groups apart by agreement alone.
-#
-# Agreement with the source. A dot is a model. Independent models repeat the source on {glue:text}`agree_normal` of the plain images and on {glue:text}`agree_w` of the SAC-w
-# images.
-# :::
-#
 # ## Why wrong images tell more
 #
 # Let $a_S$ and $a_T$ be the accuracies of source and suspect on a probe set. Wherever both are right they agree, whoever trained them. So
@@ -261,41 +250,81 @@ figures.say(widest=of_set["gap"].idxmax(), gap_verdict="wider" if wider else "no
 figures.table(gap.drop(columns="gap"), dict.fromkeys(columns[1:3], "{:.2f}"))
 
 # %% [markdown]
+# Here the gap on SAC-w ({glue:text}`gap_w`) is **{glue:text}`gap_verdict`** than on SAC-normal ({glue:text}`gap_normal`). The widest is on {glue:text}`widest`.
+#
+# ## The other reading: contrast
+#
+# Which images do copies repeat and other models not? For each candidate $x$ with the source's label $y$, take the probability of $y$ under the surrogates (mean $\bar p_C$, variance
+# $v_C$) and under the choosers ($\bar p_O$, $v_O$), who know the owner's data in two styles of training, and not the source. The {glue:text}`n` candidates with the highest
+#
+# $$
+# s(x) = \frac{\bar p_C - \bar p_O}{\sqrt{v_C + v_O + 0.02}}
+# $$ (eq-contrast)
+#
+# are the probes. None of the models that choose is ever evaluated.
+
+# %%
+asked = judges(run, "contrast")
+own = training.logits_of(run.zoo.get(source), split.pixels).argmax(1)
+means, spread = [], 0.02
+for names in (asked.copies, asked.others):
+    z = torch.stack([training.logits_of(run.zoo.get(name), split.pixels) for name in names])
+    repeat = z.double().softmax(2)[:, torch.arange(len(own)), own]  # (models, images)
+    means.append(repeat.mean(0))
+    spread = spread + repeat.var(0, correction=0)
+score = (means[0] - means[1]) / spread.sqrt()
+best = score.argsort(descending=True, stable=True)[: settings.count]
+assert torch.equal(best, run.probes["contrast"].index)
+
+# %% [markdown]
+# Such probes may find copies of *this source*, or only models that were *trained as copies are*. A **placebo** tells the two apart: a sibling of the source stands in for it, and
+# students of that sibling for the surrogates. Whatever these probes gain, they gain without having seen the source.
+#
 # ## Result
 #
-# Here the gap on SAC-w ({glue:text}`gap_w`) is **{glue:text}`gap_verdict`** than on SAC-normal ({glue:text}`gap_normal`). The widest is on {glue:text}`widest`. For the two
-# extraction attacks, the table shows what the test makes of it: the {term}`AUC` of the correlation distance (probabilities, cosine) with its 95 % interval.
+# AUC of the Extract-L students against three groups of independent models. The last group, **students of another owner**, was made as the stolen models were.
 
 # %% tags=["hide-input", "remove-output"]
-both = [steps.LABELS[attack] for attack in steps.EXTRACTION[:2]]
-fixed = {"form": "probabilities", "measure": "cosine", "n_probes": settings.count}
-auc = tables.select(tables.auc(run), attack=both, negatives=steps.MAIN_NEGATIVES, **fixed)
-cell = {(row["attack"], row["probes"]): row for _, row in auc.iterrows()}
-ends = [(cell[attack, "SAC-normal"], cell[attack, "SAC-w"]) for attack in both]
-overlap = sum(a["low"] <= b["high"] and b["low"] <= a["high"] for a, b in ends)
-models = [f"{b['n_stolen']} / {b['n_independent']}" for _, b in ends]
-figures.say(overlap=overlap, attacks=len(both), models=" and ".join(models))
-named = {"hue": "probes", "label": "AUC with 95 % interval", "limits": (0, 1), "guess": 0.5}
-figures.show("probes_auc", figures.points(auc, "auc", "attack", **named))
-
-# %% tags=["hide-input"]
-figures.table(tables.wide(auc, "probes", "attack"))
+groups = [steps.MAIN_NEGATIVES, "owner data", "students of another"]
+all_auc = tables.select(tables.auc(run), attack=steps.LABELS["extract_label"], negatives=groups)
+keys = {"probabilities (matrix)": ("probabilities", "cosine")}
+keys |= {"label agreement": ("labels", "label agreement")}
+parts = []
+for shown, (form, measure) in keys.items():
+    part = tables.select(all_auc, form=form, measure=measure, n_probes=settings.count)
+    parts.append(part.assign(compared=shown))
+auc = pd.concat(parts)
+look = {"hue": "negatives", "facet": "compared", "label": "AUC with 95 % interval"}
+figures.show("probes_auc", figures.points(auc, "auc", "probes", limits=(0, 1), guess=0.5, **look))
+agreement = tables.select(auc, compared="label agreement", negatives="students of another")
+value = {row["probes"]: row for _, row in agreement.iterrows()}
+for name in ("w", "contrast", "contrast_pool", "placebo", "placebo_pool"):
+    figures.say(**{f"auc_{name}": tables.text(value[PROBE_SETS[name]])})
+for pool, word in (("", "placebo_plain"), ("_pool", "placebo_verdict")):
+    one, other = (value[PROBE_SETS[f"{kind}{pool}"]]["auc"] for kind in ("contrast", "placebo"))
+    figures.say(**{word: "more" if one > other else "no more"})
+figures.say(models=f"{agreement['n_stolen'].max()} / {agreement['n_independent'].max()}")
 
 # %% [markdown]
 # :::{glue:figure} probes_auc
 # :name: fig-probes-auc
-# :alt: Where the intervals of two probe sets overlap, this zoo shows no difference between them; an interval left of the grey line means that independent models are nearer.
+# :alt: Where the point of a contrast set lies no further right than that of its placebo, its choice says nothing about the source; left of the grey line the independent models are nearer.
 #
-# AUC of the two extraction attacks by probe set (stolen / independent models on attacker data: {glue:text}`models`).
+# AUC of Extract-L by probe set. **Varied:** probes, independent models, what is compared. **Fixed:** {glue:text}`n` probes, stolen models. Against students of another there are
+# {glue:text}`models` models.
 # :::
+#
+# By label agreement and against students of another, SAC-w reads *all wrong* at {glue:text}`auc_w` and *contrast* at {glue:text}`auc_contrast`, whose placebo has
+# {glue:text}`auc_placebo`: **{glue:text}`placebo_plain`** than the placebo. From the pool it is {glue:text}`auc_contrast_pool`, and the placebo {glue:text}`auc_placebo_pool`.
 #
 # ## What it means
 #
-# - The intervals of SAC-normal and SAC-w overlap on {glue:text}`overlap` of {glue:text}`attacks` attacks. With so few models, small differences between sets are not findings.
-#   Where an AUC lies well below 0.50, the independent models are the nearer ones.
-# - SAC-m needs neither surrogates nor adversarial examples, as claimed. Its AUCs stand beside those of SAC-w in the table above. Its patch changes {glue:text}`flips_m` of
-#   {glue:text}`n` answers of the source. Where that is next to none, SAC-m is hardly another set than SAC-normal, and its AUCs are no evidence about CutMix in either
-#   direction.
+# - With so few models, differences that lie inside the intervals are not findings. Where an AUC lies well below 0.50, the independent models are the nearer ones.
+# - SAC-m needs neither surrogates nor adversarial examples, as claimed. Its patch changes {glue:text}`flips_m` of {glue:text}`n` answers of the source. Where that is next to none,
+#   its AUCs are no evidence about CutMix in either direction; those of the wide patch are.
+# - What a contrast gains over attacker data or owner data may be style. What it gains over its placebo, against students of another, is about the source.
+# - **No p-value can be had from probes that were chosen with the source.** It would treat the source unlike any model that it is compared with. {doc}`10_results` therefore
+#   reports AUCs only; a test needs probes that treat the source and its siblings alike.
 # - None of these sets was chosen by looking at the AUC. Whoever tries fourteen corruptions and reports the best one on the same models reports too much: the choice must be
 #   made on other models.
 
@@ -308,35 +337,6 @@ figures.table(tables.wide(auc, "probes", "attack"))
 # :::{dropdown} What to look for
 # Count the answers that change. A patch that changes none leaves SAC-m equal to SAC-normal; one that covers the object makes the donor's class win, and then the images are
 # plain again, with other labels. In between, source and independent models resolve the conflict differently.
-# :::
-#
-# **2. Agreement by chance.** An independent model is right with probability $a$ on the source's mistakes, and otherwise picks one of the $K - 1$ wrong classes evenly. How
-# often does it agree with the source? What if its mistakes go to the source's class with probability $s$?
-#
-# :::{dropdown} Solution
-# It agrees with probability $(1 - a)/(K - 1)$ in the first case and $(1 - a)\,s$ in the second. Put in the independent models' accuracy and agreement on SAC-source from the
-# table above and solve for $s$: it is more than $1/(K-1)$ if networks share their mistakes.
-# :::
-#
-# **3. A softer selector.** Take images that the source and *at least half* of the surrogates misclassify. How many candidates are there?
-#
-# :::{dropdown} Solution
-# ```python
-# names = [source, *run.names("surrogate")]
-# errs = torch.stack(
-#     [training.logits_of(run.zoo.get(name), split.pixels).argmax(1) != truth for name in names]
-# )
-# chosen = (errs[0] & (errs[1:].double().mean(0) >= 0.5)).nonzero().squeeze(1)
-# print(len(chosen), "candidates")
-# ```
-# Ask all models about the first of them with `training.logits_of`, and take the distances as in {doc}`08_sample_correlation`.
-# :::
-#
-# **4. What not to do.** You compute the AUC of all five sets on all attacks, keep the best set, and report its AUC with its interval. What is wrong with the interval?
-#
-# :::{dropdown} Solution
-# It covers the chance in which models were drawn for one set that was fixed beforehand. The maximum of five is biased upwards, and the interval does not know of the other
-# four. Choose on calibration models, report on others.
 # :::
 #
 # ## Further reading

@@ -12,8 +12,10 @@
 # ## The answer in short
 #
 # SAC-w reaches an AUC of {glue:text}`bar` on {glue:text}`n_reached` of the {glue:text}`n_claim` attacks of the claim, if the better of two output forms is taken for each.
-# From probabilities its AUC on Extract-L is {glue:text}`attacker_label` against independent models on attacker data, and {glue:text}`owner_label` against those on the
-# *owner's* data. With a threshold that was fixed beforehand, {glue:text}`set` finds {glue:text}`found_label` of the Extract-L students.
+# From probabilities its AUC on Extract-L is {glue:text}`attacker_label` against independent models on attacker data, {glue:text}`owner_label` against those on the *owner's* data,
+# and {glue:text}`another_label` against students of *another* owner; with each suspect's temperature matched, the last is {glue:text}`matched_label`. With a
+# threshold that was fixed beforehand, {glue:text}`set` finds {glue:text}`found_label` of the Extract-L students. {glue:text}`n_marked` of {glue:text}`n_stolen` stolen models copy
+# less than a stranger resembles the source, and are marked.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -44,7 +46,7 @@ from IPython.display import Markdown
 from scipy.stats import binomtest
 
 from sacutils import correlation, evaluation, figures, steps
-from sacutils.probes import PROBE_SETS
+from sacutils.probes import PROBE_SETS, PUBLISHED
 from sacutils.run import open_run, provenance_line
 from sacutils.steps import ATTACKS, INDEPENDENT, LABELS, MAIN_NEGATIVES, SAME_CLASSES
 from sacutils.studies import tables
@@ -60,10 +62,15 @@ parts = {form: tables.fingerprint(distances, chosen, form, "cosine") for form in
 # %% tags=["remove-cell"]
 counts = models["step"].value_counts()
 n_independent, n_owner = int(counts["independent"]), int(counts["independent_owner"])
-figures.say(set=chosen, bar=f"{bar:.2f}", n_probes=n_probes, n_stolen=int(counts[ATTACKS].sum()))
+measured = [attack for attack in ATTACKS if attack in counts]
+figures.say(set=chosen, bar=f"{bar:.2f}", n_probes=n_probes, n_stolen=int(counts[measured].sum()))
 figures.say(n_independent=n_independent, n_owner=n_owner)
-for group, negatives in (("attacker_label", MAIN_NEGATIVES), ("owner_label", "owner data")):
-    figures.say(**{group: str(tables.cell(run, "extract_label", negatives=negatives))})
+another = "students of another"
+leads = {"attacker": MAIN_NEGATIVES, "owner": "owner data", "another": another}
+for name, group in leads.items():
+    figures.say(**{f"{name}_label": str(tables.cell(run, "extract_label", negatives=group))})
+cell = tables.cell(run, "extract_label", form="matched", negatives=another)
+figures.say(matched_label=str(cell))
 
 # %% [markdown]
 # ## The result in one picture
@@ -77,7 +84,7 @@ sections = {
 lead = tables.fingerprint(distances, *tables.SAC_W)
 lead = tables.select(lead, step=[name for names in sections.values() for name in names])
 beside = tables.fingerprint(auc, *tables.SAC_W)
-beside = tables.select(beside, negatives=[MAIN_NEGATIVES, "owner data"])
+beside = tables.select(beside, negatives=[MAIN_NEGATIVES, another])
 beside = beside.assign(step=beside["attack"].map({label: step for step, label in LABELS.items()}))
 named = {"role": "step", "label": "correlation distance $d$ to the source"}
 picture = figures.strips(lead, "distance", "step", sections=sections, auc=beside, **named)
@@ -89,7 +96,7 @@ figures.show("results_picture", picture)
 # :alt: Where the dots of an attack lie left of all independent models its AUC is one; the more they mix with the independent models, the nearer to one half is the AUC beside them.
 #
 # Distance to the source for SAC-w on probabilities ({glue:text}`n_probes` probes). A dot is a model, and the number of models stands in round brackets. At the right: the AUC
-# with its 95 % interval, in the first section against the independent models on attacker data and against those on owner data, in the others against those of the section.
+# with its 95 % interval, in the first section against the independent models on attacker data and against students of another, in the others against those of the section.
 # :::
 #
 # ## Correlation matrices and distances
@@ -98,7 +105,8 @@ figures.show("results_picture", picture)
 
 # %% tags=["hide-input", "remove-output"]
 order = run.logits[probe_set][source].argmax(1).argsort(stable=True)
-shown = {LABELS[step].replace(" (", "\n("): step for step in ("extract_label", *INDEPENDENT)}
+shown = ("extract_label", "independent", "independent_owner", "student_of_sibling")
+shown = {LABELS[step].replace(" (", "\n("): step for step in shown}
 shown = {"Source": source} | {label: run.names(step)[0] for label, step in shown.items()}
 matrices = {label: run.matrix(probe_set, name)[order][:, order] for label, name in shown.items()}
 figures.show("results_matrices", figures.matrices(matrices))
@@ -112,57 +120,26 @@ figures.show("results_matrices", figures.matrices(matrices))
 # than the source does, and the blue ones less.
 # :::
 #
-# SAC-w on probabilities, all models of each group:
-
-# %% tags=["hide-input"]
-spread = lead.groupby("group", sort=False)["distance"].agg(["size", "mean", "min", "max"])
-spread = spread.reset_index().set_axis(["group", "models", "mean d", "smallest", "largest"], axis=1)
-figures.table(spread, dict.fromkeys(spread.columns[2:], "{:.4f}"))
-
-# %% [markdown]
-# ## ROC curves
-#
-# A threshold $\tau$ declares every suspect with $d < \tau$ stolen. As $\tau$ rises, more thieves are caught (true positive rate) and more honest developers accused (false
-# positive rate).
-
-# %% tags=["hide-input", "remove-output"]
-panels = {
-    LABELS[attack]: {form: evaluation.roc(*tables.groups(parts[form], attack)) for form in parts}
-    for attack in ATTACKS
-}
-figures.show("results_roc", figures.roc(panels))
-
-# %% [markdown]
-# :::{glue:figure} results_roc
-# :name: fig-results-roc
-# :alt: A curve that rises at once to the top separates stolen from independent models; one near the diagonal guesses, and one below it takes the independent models for the nearer ones.
-#
-# ROC curves on {glue:text}`set`, one panel per attack, one line per output form. Diagonal: guessing. Dashed: a false positive rate of 5 %. The steps are wide because the
-# groups are small.
-# :::
-#
 # ## AUC by probe set
 #
-# The area under these curves is the probability that a random stolen model lies nearer to the source than a random independent one {cite:p}`hanley1982auc`. In brackets stands
-# the 95 % interval: a bootstrap over models, stratified {cite:p}`efron1993bootstrap`, and a score interval {cite:p}`newcombe2006auc` where the separation is perfect. Output
-# form and correlation are probabilities and cosine; *models* is stolen / independent. Unless a table says otherwise, the independent models are those on **attacker data**, as
-# in the released code.
+# A threshold $\tau$ declares every suspect with $d < \tau$ stolen. As $\tau$ rises, more thieves are caught and more honest developers accused. The AUC, the area under the
+# curve of these two rates, is the probability that a random stolen model lies nearer to the source than a random independent one {cite:p}`hanley1982auc`. In brackets stands
+# the 95 % score interval {cite:p}`newcombe2006auc`, which counts architectures and chains of copies instead of single models, for these are alike. Output form and
+# correlation are probabilities and cosine; *models* is stolen / independent. Where nothing else is said, the independent models are those on **attacker data**, as released.
 
 # %%
 main = tables.select(auc, measure="cosine", negatives=MAIN_NEGATIVES)
-by_set = tables.select(main, form="probabilities")
+by_set = tables.select(main, form="probabilities", probes=list(PUBLISHED.values()))
 wide, first = tables.wide(by_set, "attack", "probes"), tables.select(by_set, probes="SAC-w")
 wide.insert(1, "models", [f"{row.n_stolen} / {row.n_independent}" for row in first.itertuples()])
 figures.table(wide)
 
 # %% [markdown]
-# Read the number with its interval. A perfect 1.00 among a handful of models is compatible with a test that errs on a good part of the pairs.
-#
 # ## AUC by output form and correlation
 
 # %%
 on_set = tables.select(main, probes=chosen)
-figures.table(tables.wide(on_set, "attack", "form"))
+figures.table(tables.wide(on_set, "attack", "form").rename(columns=correlation.FORMS))
 
 # %% tags=["remove-cell"]
 forms = tables.select(auc, probes=chosen, negatives=MAIN_NEGATIVES)
@@ -173,6 +150,9 @@ best = on_set.pivot_table(index="attack", columns="form", values="auc")
 worse = best["logits"] < best[["probabilities", "labels"]].max(axis=1) - 0.05
 figures.say(rbf_shift=f"{shift.max():.2f}", n_worse=int(worse.sum()), n_attacks=len(best))
 figures.say(n_below=int((best["logits"] < 0.5).sum()))
+for form in ("matched", "centred"):
+    gain = best[form] - best["probabilities"]
+    figures.say(**{f"{form}_better": int((gain > 0).sum()), f"{form}_worse": int((gain < 0).sum())})
 
 # %% [markdown]
 # **Cosine or RBF?** The largest difference is {glue:text}`rbf_shift`. On labels there can be none, because both matrices take two values and both distances are a constant
@@ -181,28 +161,56 @@ figures.say(n_below=int((best["logits"] < 0.5).sum()))
 # **Raw logits**, the form of the released code, are worse by more than 0.05 than the better of the other two on {glue:text}`n_worse` of {glue:text}`n_attacks` attacks, and
 # below one half on {glue:text}`n_below`. {doc}`12_what_it_depends_on` tests whether the free constant of a row of logits is the reason: there the constant is removed.
 #
-# ## Against whom? Attacker data and owner data
+# **Matched probabilities** have a higher AUC than probabilities as they are on {glue:text}`matched_better` attacks and a lower one on {glue:text}`matched_worse`; **centred
+# log-probabilities** on {glue:text}`centred_better` and {glue:text}`centred_worse`. Neither can be changed by a thief who sets a temperature ({doc}`08_sample_correlation`).
 #
-# Independent models on the *owner's own data* should be the harder comparison: ADV-TRA reports that negatives sharing architecture and training data with the victim are the
-# hardest for every method it tests {cite:p}`advtra2024`. The comparison with attacker data leads on this page because the released code makes it. We chose this order after
-# seeing both results. The number of independent models stands in round brackets.
+# ## Against whom?
+#
+# Negatives come from every side. Those on the *owner's own data* should be harder than those on attacker data: ADV-TRA reports that negatives sharing architecture and training
+# data with the victim are the hardest for every method it tests {cite:p}`advtra2024`. *Siblings* share the whole recipe. *Students of another* were extracted as the stolen models
+# were, from a model that is not the source: this column shows best what is due to this source. Probabilities as they are, then matched; the fold has centred ones.
 
 # %%
-groups = tables.select(auc, probes=chosen, form="probabilities", measure="cosine")
-texts = [f"{tables.text(row)} ({row['n_independent']})" for _, row in groups.iterrows()]
-figures.table(tables.wide(groups.assign(text=texts), "attack", "negatives"))
+against = tables.select(auc, probes=chosen, measure="cosine")
+groups = tables.select(against, form="probabilities")
+figures.table(tables.wide(groups, "attack", "negatives"))
+
+# %%
+matched = tables.select(against, form="matched", attack=[LABELS[step] for step in SAME_CLASSES])
+figures.table(tables.wide(matched, "attack", "negatives"))
+
+# %% tags=["hide-cell"]
+figures.table(tables.wide(tables.select(against, form="centred"), "attack", "negatives"))
 
 # %% tags=["remove-cell"]
-pairs = groups.pivot_table(index="attack", columns="negatives", values="auc").dropna()
+values = groups.pivot_table(index="attack", columns="negatives", values="auc").dropna()
 means = parts["probabilities"].groupby("step")["distance"].mean()
 nearer = means["independent_owner"] < means["independent"]
-figures.say(owner_nearer="nearer to" if nearer else "no nearer to", n_pairs=len(pairs))
-figures.say(n_lower=int((pairs["owner data"] < pairs[MAIN_NEGATIVES]).sum()))
+figures.say(owner_nearer="nearer to" if nearer else "no nearer to", n_pairs=len(values))
+for name, column in (("owner", "owner data"), ("another", another)):
+    figures.say(**{f"{name}_lower": int((values[column] < values[MAIN_NEGATIVES]).sum())})
 
 # %% [markdown]
-# In this build the models on owner data lie on average {glue:text}`owner_nearer` the source than those on attacker data, and the AUC against them is lower on
-# {glue:text}`n_lower` of {glue:text}`n_pairs` attacks. Two networks that are trained on the *same* images can share mistakes that come from these images, for example from
-# wrong labels, although neither was stolen. An accusation therefore has to say why the suspect could not have been trained on the owner's data by honest means.
+# The models on owner data lie on average {glue:text}`owner_nearer` the source than those on attacker data. The AUC against them is lower than against attacker data on
+# {glue:text}`owner_lower` of {glue:text}`n_pairs` attacks, and against students of another on {glue:text}`another_lower`. Two networks that are trained on the *same* images can
+# share mistakes that come from these images, although neither was stolen. An accusation has to say why the suspect could not have been trained on them by honest means.
+#
+# ## Copies that copy less than a stranger
+#
+# A student that failed to learn is hardly a stolen model. One is **marked** if it agrees with the source on fewer test images than the independent models on the attacker's data,
+# with which it is compared, do on average. It stays in all tables. By attack:
+
+# %% tags=["hide-input"]
+stolen = models[models["step"].isin(ATTACKS) & models["fidelity"].notna()]
+columns = {"models": ("name", "size"), "marked": ("copies_less", "sum")}
+columns |= {"fidelity": ("fidelity", "mean"), "on own queries": ("query_fidelity", "mean")}
+copies = stolen.groupby("group", sort=False).agg(**columns).reset_index()
+n_marked, of_strangers = int(stolen["copies_less"].sum()), models["step"] == "independent"
+figures.say(n_marked=n_marked, stranger=f"{models.loc[of_strangers, 'fidelity'].mean():.1%}")
+figures.table(copies, dict.fromkeys(copies.columns[3:], "{:.1%}"))
+
+# %% [markdown]
+# Independent models on attacker data agree with the source on {glue:text}`stranger` of the test images. Where an attack has marked copies, a low AUC may be their fault and not the test's.
 #
 # ## A threshold that was fixed beforehand
 #
@@ -217,7 +225,7 @@ for form in ("probabilities", "labels"):
     threshold = by_step.get_group("independent_owner").min()
     accused = int((by_step.get_group("independent") < threshold).sum())
     rates[form] = binomtest(accused, n_independent)
-    for attack in SAME_CLASSES:
+    for attack in [step for step in SAME_CLASSES if step in measured]:
         found = by_step.get_group(attack) < threshold
         text = f"{found.sum()} of {len(found)} ({found.mean():.0%})"
         rows.append({"attack": LABELS[attack], "form": form, "text": text})
@@ -243,12 +251,11 @@ figures.say(k=n_owner, k_rate=f"{1 / (n_owner + 1):.0%}")
 # one nearer?
 
 # %%
-kind, settings = run.zoo.specs[source].architecture, (run.profile.bootstrap, run.profile.seed)
-rows = []
-for attack in ATTACKS:
+kind, rows = run.zoo.specs[source].architecture, []
+for attack in measured:
     other = ((a != kind).astype(float) for a in tables.groups(lead, attack, column="architecture"))
-    row = {"attack": LABELS[attack], "architecture alone": str(evaluation.auc(*other, *settings))}
-    row["SAC-w"] = str(evaluation.auc(*tables.groups(lead, attack), *settings))
+    row = {"attack": LABELS[attack], "architecture alone": str(evaluation.auc(*other))}
+    row["SAC-w"] = str(tables.cell(run, attack))
     for negatives in set(steps.negative_sets(attack)) & {MAIN_NEGATIVES, "owner data"}:
         a, b = tables.groups(lead, attack, negatives, "architecture")
         nearer = evaluation.ordered_pairs(*tables.groups(lead, attack, negatives))[a[:, None] == b]
@@ -259,8 +266,8 @@ columns = ["attack", "architecture alone", "SAC-w", f"nearer, {MAIN_NEGATIVES}"]
 figures.table(pd.DataFrame(rows, columns=[*columns, "nearer, owner data"]).fillna("–"))
 
 # %% [markdown]
-# **Style of training.** Students learn the source's answers from shifted images. The independent models learn true labels by the source's own recipe, without shifts. A part
-# of what separates the two may be how they were trained. {doc}`12_what_it_depends_on` compares with independent models that were trained by the students' recipe.
+# **Style of training.** Students learn a model's answers, independent models true labels. A part of what separates the two may be how they were trained. The column *students of
+# another* above has the same style on both sides; {doc}`09_probes` shows what a choice of probes owes to style alone.
 #
 # ## The wrong direction
 #
@@ -272,7 +279,8 @@ figures.table(pd.DataFrame(rows, columns=[*columns, "nearer, owner data"]).filln
 
 # %% tags=["hide-input"]
 fidelity, rows = models.groupby("step")["fidelity"].mean(), []
-for attack in [step for step in SAME_CLASSES if step != "extract_adversarial"]:
+claimed = ("finetune_all", "finetune_last", "prune", "extract_label", "extract_probability")
+for attack in claimed:
     both = {form: tables.cell(run, attack, form=form) for form in ("probabilities", "labels")}
     row = {"attack": LABELS[attack]} | {form: str(value) for form, value in both.items()}
     best = max(both.values())
@@ -288,6 +296,7 @@ own = models.loc[models["step"].isin(INDEPENDENT), "fidelity"].mean()
 figures.say(n_reached=int(reached.sum()), n_claim=len(verdict), fidelity_independent=f"{own:.1%}")
 figures.say(verdict="holds in this build" if reached.all() else "does not hold in this build")
 figures.say(lowest=f"{verdict['low'].min():.2f}")
+main = tables.select(main, probes=list(PUBLISHED.values()), form=list(correlation.SERVED))
 figures.say(n_below_all=int((main["auc"] < 0.5).sum()), n_cells=len(main))
 
 # %% [markdown]
@@ -327,16 +336,9 @@ figures.say(n_below_all=int((main["auc"] < 0.5).sum()), n_cells=len(main))
 # stolen, independent = (
 #     np.array([akh[name] for name in run.names(step)]) for step in ("extract_label", "independent")
 # )
-# print(evaluation.auc(stolen, independent, *settings))
+# print(evaluation.auc(stolen, independent))
 # ```
 # Compare with the row of SAC-source above. If they are level, ask what the matrix adds.
-# :::
-#
-# **3. Another source.** Run two more seeds and put the AUCs of SAC-w side by side. Is the spread between sources smaller or larger than the intervals on this page?
-#
-# :::{dropdown} Hint
-# The bootstrap resamples models of *one* source and cannot know how another source would fare. `make book SEED=1` makes such a run, and `make compare RUNS="fashion
-# fashion-seed1"` a page of both.
 # :::
 #
 # ## Further reading

@@ -14,12 +14,13 @@
 # Of {glue:text}`n_pairs` pairs of settings that differ in one choice only, {glue:text}`n_apart` have disjoint 95 % intervals. The claim that the answer does not hinge on any
 # one choice **{glue:text}`verdict`**. The largest difference between two such settings is {glue:text}`gap`, along *{glue:text}`gap_ablation`* on
 # {glue:text}`gap_attack`. Removing the free constant of the logits changes the AUCs of SAC-w by at most {glue:text}`centred`, while raw logits and probabilities differ by up
-# to {glue:text}`form_gap`. The values are those of {glue:text}`origin`.
+# to {glue:text}`form_gap`. Where the thief's service answers at temperature 2 instead of 1, the AUC of SAC-w on Extract-L {glue:text}`temperature_moves`. Against
+# students of another source the AUC is lower than against attacker data {glue:text}`students_moves`. The values are those of {glue:text}`origin`.
 #
 # ```{admonition} What you will do
 # :class: tip
 # Vary one choice at a time and leave everything else as the profile has it: the number of probes, the surrogates, what the service shows, the correlation, how the images are
-# made, what the thief spends, and whom the stolen models are compared with. **You learn** which of these choices move the {term}`AUC` by more than its intervals, and why none
+# made, what the thief spends and hides, and whom the stolen models are compared with. **You learn** which of these choices move the {term}`AUC` by more than its intervals, and why none
 # of them may be used to tune the test. **You need** {doc}`09_probes` and {doc}`10_results`. A full run trains the varied models that are missing. Other runs show a reference.
 # ```
 #
@@ -46,11 +47,12 @@ margin = 0.05  # 0 to 0.5: a smaller change of an AUC counts as none
 
 # %%
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from scipy.stats import norm
 
-from sacutils import evaluation, figures
+from sacutils import figures
 from sacutils.run import open_run, provenance_line
+from sacutils.steps import MAIN_NEGATIVES
 from sacutils.studies import ablations, references, tables
 
 run = open_run(profile, overrides)
@@ -66,9 +68,12 @@ else:
 WHOSE = {"number of probes": "judge", "surrogates": "judge", "output form": "service"}
 WHOSE |= {"bandwidth": "judge", "patch size": "judge", "mixing source": "judge"}
 WHOSE |= {"JPEG quality": "judge", "extraction epochs": "thief", "attacker images": "thief"}
+WHOSE |= {"twin radius": "judge", "temperature": "thief", "thief's style": "thief"}
 WHOSE |= {"negatives": "evaluator"}
-measured = set(data["ablations"]["ablation"])
-varied = {name: tables.ablation(data, name) for name in WHOSE if name in measured}
+table = data["ablations"]  # older ones have one comparison only
+groups = list(table["negatives"].unique()) if "negatives" in table else [MAIN_NEGATIVES]
+measured = set(table["ablation"])
+varied = {name: tables.ablation(data, name, groups) for name in WHOSE if name in measured}
 for name, rows in varied.items():  # "SAC-w, labels" is a probe set and an output form
     words = rows["series"].str.split(", ")
     varied[name] = rows.assign(form=words.str[-1], besides=words.str[:-1].str.join(", "))
@@ -81,19 +86,19 @@ top, chance = moves.loc[moves["range"].idxmax()], 2 * norm.sf(norm.ppf(0.975) * 
 word = "does not hold" if apart else "is not refuted" if pairs else "cannot be tested"
 figures.say(n_pairs=f"{pairs:,}", n_apart=f"{apart:,}", verdict=word, origin=origin)
 figures.say(gap=f"{top['range']:.2f}", gap_ablation=top["ablation"], gap_attack=top["attack"])
-usual, fewest = varied["output form"].iloc[0], evaluation.FEWEST
-figures.say(n_independent=int(usual["n_independent"]), sources=int(usual["sources"]), fewest=fewest)
+usual = varied["output form"].iloc[0]
+figures.say(n_independent=int(usual["n_independent"]), sources=int(usual["sources"]))
 figures.say(n_probes=int(data["distances"]["n_probes"].max()), chance=f"{chance:.1%}")
 figures.say(bar=f"{bar:.2f}", margin=f"{margin:.2f}")
 
 
-def draw(name, label="", line="form", **chosen):
+def draw(name, label="", line="form", against=MAIN_NEGATIVES, **chosen):
     """One ablation: numbers as a line, words downwards; `line` is a column."""
-    rows = tables.select(varied[name], **chosen)
+    rows = tables.select(varied[name], negatives=against, **chosen)
     numbers = pd.to_numeric(rows["setting"], errors="coerce")
     named = {"hue": line, "facet": "attack", "limits": (0, 1), "guess": 0.5}
     if numbers.notna().all():
-        log = "x" if numbers.min() > 0 and numbers.max() >= 10 * numbers.min() else ""
+        log = numbers.min() > 0 and numbers.max() >= 10 * numbers.min()
         named |= {"x_label": label, "y_label": "AUC", "band": False, "log": log}
         figure = figures.curves(rows.assign(setting=numbers), "setting", "auc", **named)
     else:
@@ -105,12 +110,18 @@ def draw(name, label="", line="form", **chosen):
 # ## Summary
 #
 # Each cell holds the lowest and the highest AUC over the settings, along that line (probe set, output form, position) on which they differ most. An asterisk says that on some
-# line of this cell two settings are apart.
+# line of this cell two settings are apart. The second table is against students of another; where the groups themselves are varied there is one line for all.
+
 
 # %% tags=["hide-input"]
-rows = []
-for name in varied:
-    part = moves[moves["ablation"] == name]
+def summary(group):
+    """One row per ablation, against one group of independent models."""
+    parts = moves[moves["negatives"].isin([group, ""])].groupby("ablation", sort=False)
+    return figures.table(pd.DataFrame([line(*part) for part in parts]).fillna("–"))
+
+
+def line(name, part):
+    """One row of the summary."""
     widest = part.loc[part.groupby("attack", sort=False)["range"].idxmax()].set_index("attack")
     stars = part.groupby("attack")["apart"].sum()
     row = {"choice": name, "of the": WHOSE[name]}
@@ -119,28 +130,30 @@ for name in varied:
         row[attack] = text + ("*" if stars[attack] else "")
     crossing = ((part["lowest"] < bar) & (part["highest"] >= bar)).sum()
     row |= {"apart": f"{part['apart'].sum():,} of {part['pairs'].sum():,}"}
-    rows.append(row | {f"across {bar:.2f}": f"{crossing} of {len(part)}"})
-figures.table(pd.DataFrame(rows).fillna("–"))
+    return row | {f"across {bar:.2f}": f"{crossing} of {len(part)}"}
+
+
+for group in ablations.AGAINST:
+    if group in groups:
+        display(Markdown(f"**Against {group}**"), summary(group))
 
 # %% [markdown]
 # *Apart* counts pairs of settings with disjoint intervals. *Across* {glue:text}`bar` counts lines along which some settings reach the bar and others do not. The word *apart*
 # is strict: the same models answer at both settings, so intervals that overlap do *not* show that two settings are alike. It is also generous, since many pairs are looked at:
-# if two settings were alike and their models drawn independently, their intervals would be disjoint in about {glue:text}`chance` of all cases. Groups of fewer than
-# {glue:text}`fewest` models are drawn but not judged.
+# if two settings were alike and their models drawn independently, their intervals would be disjoint in about {glue:text}`chance` of all cases.
 #
 # **How to read the pictures.** Each panel is an attack, each line one way of asking. Only the setting moves along a line. Bars are 95 % intervals over models; with several
 # sources (here {glue:text}`sources`) they are the mean of the sources' intervals. Unless a caption says otherwise, {glue:text}`n_probes` probes, the cosine, and
 # {glue:text}`n_independent` independent models per source on {term}`attacker data` are used. Fine-tuning and transfer are left out; {doc}`10_results` has them. The grey line
-# is guessing; below it the independent models are the nearer ones.
+# is guessing; below it the independent models are the nearer ones. Pictures show attacker data; the table `ablations.csv` has students of another too.
 #
 # ## What the service shows
 #
-# From logits to labels less and less is left. Centred logits lack the constant that cross-entropy does not fix. An interface may return probabilities, rounded probabilities
-# or the top $k$; the least that it can return is the label. A service that fears the test can choose to show less.
+# From logits to labels less and less is left. Centred logits lack the constant that cross-entropy does not fix. A service that fears the test can choose to show less.
 
 # %% tags=["hide-input", "remove-output"]
 draw("output form", line="series")
-on_w = tables.select(varied["output form"], series="SAC-w")
+on_w = tables.select(varied["output form"], series="SAC-w", negatives=MAIN_NEGATIVES)
 forms = on_w.pivot(index="attack", columns="setting", values="auc")
 gaps = {form: (forms["logits"] - forms[form]).abs().max() for form in forms}
 figures.say(centred=f"{gaps['centred logits']:.3f}", form_gap=f"{gaps['probabilities']:.3f}")
@@ -158,12 +171,10 @@ figures.say(centred=f"{gaps['centred logits']:.3f}", form_gap=f"{gaps['probabili
 #
 # ## Probes
 #
-# **How many** probes there are is the judge's cost, and the number that a suspect's service sees. The first images of each set are taken, so a longer list contains the
-# shorter ones. More probes make each distance steadier ({doc}`08_sample_correlation`). They cannot separate groups that overlap.
+# **How many** probes there are is what a suspect's service sees. A longer list contains the shorter ones. More make each distance steadier, but separate no groups that overlap.
 
 # %% tags=["hide-input", "remove-output"]
-for form in ablations.FORMS:
-    draw("number of probes", "number of probes", line="besides", form=form)
+draw("number of probes", "number of probes", line="besides", form="probabilities")
 draw("surrogates", "number of surrogates")
 
 # %% [markdown]
@@ -192,9 +203,8 @@ draw("surrogates", "number of surrogates")
 
 # %% tags=["hide-input", "remove-output"]
 side = "side of the patch as a share of the image's side"
-for form in ablations.FORMS:
-    draw("patch size", side, line="besides", form=form)
-for name in ("mixing source", "JPEG quality", "bandwidth"):
+draw("patch size", side, line="besides", form="probabilities")
+for name in ("mixing source", "bandwidth"):
     draw(name)
 
 # %% [markdown]
@@ -205,19 +215,12 @@ for name in ("mixing source", "JPEG quality", "bandwidth"):
 # **Varied:** size and position of the patch of SAC-m. **Fixed:** {glue:text}`n_probes` images, their donors, probabilities, cosine, models.
 # :::
 #
-# ::::{dropdown} Content of the patch, JPEG quality, bandwidth of the RBF; number of probes and patch from labels
+# ::::{dropdown} Content of the patch, bandwidth of the RBF
 # :::{glue:figure} ablation_mixing_source
 # :name: fig-ablations-mixing
 # :alt: Where the four marks of a panel lie side by side, it does not matter what the patch holds.
 #
 # **Varied:** what the patch holds. **Fixed:** a patch of half the image's side in the centre, {glue:text}`n_probes` images, cosine, models.
-# :::
-#
-# :::{glue:figure} ablation_JPEG_quality
-# :name: fig-ablations-jpeg
-# :alt: Where the marks of all qualities lie near that of images without compression, compression makes no better probes.
-#
-# **Varied:** JPEG quality of SAC-JC's images ("none": not compressed, which is SAC-normal). **Fixed:** {glue:text}`n_probes` images, cosine, models.
 # :::
 #
 # :::{glue:figure} ablation_bandwidth
@@ -226,20 +229,6 @@ for name in ("mixing source", "JPEG quality", "bandwidth"):
 #
 # **Varied:** cosine, or RBF with bandwidth $\gamma$ (the numbers). **Fixed:** {glue:text}`n_probes` probes of SAC-w, output form of each line, models. On labels the choice
 # makes no difference ({doc}`08_sample_correlation`).
-# :::
-#
-# :::{glue:figure} ablation_number_of_probes_labels
-# :name: fig-ablations-count-labels
-# :alt: A line that is flat at the right shows an attack and a probe set on which more probes change nothing, here with labels.
-#
-# As {numref}`fig-ablations-count`, from labels.
-# :::
-#
-# :::{glue:figure} ablation_patch_size_labels
-# :name: fig-ablations-patch-labels
-# :alt: The distance between the lines of corner, centre and random position shows what the place of the patch does, here with labels.
-#
-# As {numref}`fig-ablations-patch`, from labels.
 # :::
 # ::::
 #
@@ -251,7 +240,7 @@ for name in ("mixing source", "JPEG quality", "bandwidth"):
 # %%
 effort = tables.select(every, ablation=["extraction epochs", "attacker images"])
 setting = effort["ablation"] + ": " + effort["setting"]
-effort = effort.assign(varied=setting, form="AUC, " + effort["form"])
+effort = effort.assign(varied=setting, form=effort["form"] + ", against " + effort["negatives"])
 wide = tables.wide(effort, "varied", "form")
 fidelity = effort.groupby("varied", sort=False)["fidelity"].mean()
 wide.insert(1, "mean fidelity", fidelity.loc[wide["varied"]].to_numpy())
@@ -262,13 +251,56 @@ figures.table(wide, {"mean fidelity": "{:.1%}"})
 # %% [markdown]
 # The mean fidelity of the independent models is {glue:text}`independent`. If students below that number are still recognised, it is by *where* they err, not by how often.
 #
-# ## The choice of negatives, and style of training
+# ## What the thief hides
 #
-# An AUC compares two groups, and the second is the evaluator's choice. Students are trained on shifted images by a recipe of their own, independent models by the source's
-# recipe. The last group below removes that difference: true labels, no query to any source, but the students' augmentation and epochs.
+# A service can divide its logits by a temperature before the softmax. No label changes, and its accuracy stays; only how sure it sounds does. SAC on probabilities reads that.
+# *Matched* divides each suspect's logits by the one temperature at which it is on average as sure as the source ({doc}`08_sample_correlation`). Independent models answer as they are.
+
+
+# %% tags=["hide-input"]
+def cells(name, index, columns, **chosen):
+    """A table of AUCs of one ablation."""
+    rows = tables.select(varied[name], **chosen)
+    rows = rows.assign(line=rows[index].agg(", ".join, axis=1))
+    return figures.table(tables.wide(rows, "line", columns))
+
+
+hidden = "was not measured"
+for group in ablations.AGAINST if "temperature" in varied else ():
+    display(Markdown(f"**AUC by temperature, against {group}**"))
+    display(cells("temperature", ["attack", "form"], "setting", negatives=group))
+if "temperature" in varied:
+    part = tables.select(varied["temperature"], attack="Extract-L", negatives=MAIN_NEGATIVES)
+    part = part.pivot(index="form", columns="setting", values="auc")[["1", "2"]]
+    (m1, m2), (p1, p2) = part.to_numpy()
+    hidden = f"goes from {p1:.2f} to {p2:.2f}, and matched from {m1:.2f} to {m2:.2f}"
+figures.say(temperature_moves=hidden)
+Markdown(f"From temperature 1 to 2 the AUC on Extract-L, against {MAIN_NEGATIVES}, {hidden}.")
+
+# %% [markdown]
+# A thief also has habits. It may ask once about each image and then shift the image and keep the answer, ask about plain images, or be given some wrong answers. It may
+# fine-tune, prune or round the student. Extract-L in these styles, against each group:
+
+# %% tags=["hide-input"]
+style = varied["thief's style"]["series"].unique() if "thief's style" in varied else []
+for series in style:
+    rows = cells("thief's style", ["setting"], "negatives", series=series)
+    display(Markdown(f"**{series}**"), rows)
+Markdown("" if len(style) else "*The styles were not measured in the run shown.*")
+
+# %% [markdown]
+# ## The choice of negatives
+#
+# An AUC compares two groups, and the second is the evaluator's choice. Students of another source were made just as the stolen models were, only not from *this* source. An
+# overlap trains on the share of the owner's images that its name says, and plain models on images that are not shifted.
 
 # %% tags=["hide-input", "remove-output"]
-draw("negatives")
+draw("negatives", against=groups)
+auc = varied["negatives"].pivot(index=["attack", "form"], columns="setting", values="auc")
+auc = auc.reindex(columns=ablations.AGAINST).dropna()
+falls = (auc["students of another"] < auc[MAIN_NEGATIVES] - margin).sum()
+text = f"by more than {margin:.2f} in {falls} of {len(auc)} cells"
+figures.say(students_moves=text if len(auc) else "in no cell, since it was not measured")
 
 # %% [markdown]
 # :::{glue:figure} ablation_negatives
@@ -277,45 +309,26 @@ draw("negatives")
 #
 # **Varied:** the independent models. **Fixed:** the stolen models, {glue:text}`n_probes` probes of SAC-w, cosine.
 # :::
-
-# %%
-names = {"attacker data": "usual recipe", "attacker data, students' recipe": "students' recipe"}
-matched = tables.select(varied["negatives"], setting=list(names))
-matched = matched.assign(line=matched["attack"] + ", " + matched["form"])
-matched["setting"] = matched["setting"].map(names)
-auc = matched.pivot(index="line", columns="setting", values="auc").reindex(columns=names.values())
-change = (auc["students' recipe"] - auc["usual recipe"]).loc[matched["line"].unique()]
-cells = tables.wide(matched, "line", "setting")
-cells["change"] = change.map("{:+.2f}".format).to_numpy()
-figures.table(cells.rename(columns={"line": "attack and form"}))
-
-# %% tags=["remove-cell"]
-figures.say(n_falls=int((change < -margin).sum()), n_cells=len(change))
-figures.say(mean_change=f"{change.mean():+.2f}")
-
-# %% [markdown]
-# With the style of training matched, the AUC falls by more than {glue:text}`margin` in {glue:text}`n_falls` of {glue:text}`n_cells` cells. The mean change is
-# {glue:text}`mean_change`. The stolen models are the same in both columns, so what moves is the choice of negatives alone. Where the AUC falls, a part of what separated the
-# groups was how they were trained.
+#
+# The stolen models are the same in each line, so what moves is the choice of negatives alone. Against students of another the AUC is lower than against attacker data
+# {glue:text}`students_moves` (attack and form). Where it is, a part of what separated the groups was how they were trained, and not from whom.
 #
 # ## What it means
 #
-# - **Name the set-up beside every AUC**: probe set, number of probes, output form, correlation, independent models. The summary shows what leaving one out can hide.
-# - **The judge's choices must be made beforehand**, on models that are not evaluated.
+# - **Name the set-up beside every AUC**, and choose it beforehand, on models that are not evaluated. The summary shows what leaving a part out can hide.
 # - **What the service shows is the suspect's choice.** A test that needs more than the service shows cannot be used.
 # - **Overlap is not equality.** Groups of this size cannot resolve small differences, and each choice is varied around the profile's setting only.
-# - **Two of the choices change more than a detail.** If a student barely learned from the source, the answer *should* change. If other independent models are chosen, the
-#   *question* changes.
-
-# %% [markdown]
+# - **With other independent models the question changes**, and not only the answer.
+#
 # ## On your own
 #
-# **1. How much does picking inflate?** Split the models of Extract-L and the independent ones at random into halves. Choose the probe set and form with the highest AUC on one
+# **How much does picking inflate?** Split the models of Extract-L and the independent ones at random into halves. Choose the probe set and form with the highest AUC on one
 # half, and read its AUC on the other. How much lower is it on average?
 #
 # :::{dropdown} Solution
 # ```python
 # import numpy as np
+# from sacutils import evaluation
 # count = run.profile.probes.count
 # d = tables.select(tables.distances(run), measure="cosine", n_probes=count)
 # d = d.pivot(index="model", columns=["probes", "form"], values="distance")
@@ -330,21 +343,8 @@ figures.say(mean_change=f"{change.mean():+.2f}")
 # By this loss, a report on the half that chose would have claimed too much.
 # :::
 #
-# **2. The ends of the bandwidth.** Show that for $\gamma \to 0$ RBF and cosine give the same AUC. What does the RBF matrix become for $\gamma \to \infty$?
-#
-# :::{dropdown} Solution
-# $\exp(-4\gamma C) = 1 - 4\gamma C + O(\gamma^2)$, so each difference of two entries is $-4\gamma$ times that of the cosine entries, up to $O(\gamma^2)$, and $d$ is
-# multiplied by $4\gamma$ for every model alike: the order of the models stays. For $\gamma \to \infty$ every entry with $C_{ij} > 0$ goes to 0, and the matrix only says which
-# probes get outputs of *exactly* the same direction. Labels hold no more than that. Probabilities are never exactly alike, so their matrices become the diagonal, and all
-# distances go to 0 together.
-# :::
-#
-# ## Further reading
-#
-# - {cite:t}`godinot2025qurd` take fingerprints apart into queries, representation and distance, and vary each.
-# - {cite:t}`advtra2024` on independent models that are hard to tell from stolen ones; {cite:t}`deepreg` on what a threshold makes of it.
-# - {cite:t}`yun2019cutmix` and {cite:t}`hendrycks2019corruptions` for the operations that make SAC-m's and SAC-JC's images.
-# - {cite:t}`tramer2016stealing` on what a thief can learn by asking.
+# **Further reading.** {cite:t}`godinot2025qurd` take fingerprints apart and vary each part; {cite:t}`advtra2024` on independent models that are hard to tell from stolen ones,
+# {cite:t}`deepreg` on what a threshold makes of it; {cite:t}`yun2019cutmix` and {cite:t}`hendrycks2019corruptions` for the images; {cite:t}`tramer2016stealing` on what a thief can learn by asking.
 
 # %%
 Markdown(provenance_line(run))

@@ -26,6 +26,7 @@ from sacbook import costs
 from sacutils import figures, files, steps
 from sacutils.files import home
 from sacutils.run import open_run, provenance_line
+from sacutils.studies import suspects
 
 run = open_run(profile, overrides)
 figures.use_style()
@@ -38,7 +39,8 @@ rows = {
     "overrides": str(run.profile.overrides or "none"),
     "full run": "yes"
     if run.profile.full
-    else "no: ablations and the watermark are shown from the reference runs",
+    else "no: ablations, the watermark and thieves in other styles are shown from the reference runs",
+    "regime": suspects.regime(run.profile),
     "seed": run.profile.seed,
     "device": run.device.type,
     "hardware": made["hardware"],
@@ -79,13 +81,14 @@ figures.say(
 )
 total = groups["seconds"].sum()
 figures.say(seconds_total=f"{total:,.0f}", minutes_total=f"{total / 60:.1f}")
+figures.say(longest=groups.loc[groups["seconds"].idxmax(), "group"])
 
 # %% [markdown]
 # :::{glue:figure} status_training
 # :name: fig-status-training
-# :alt: Extraction takes most of the training time of a build.
+# :alt: One bar for each kind of model; the caption names the longest.
 #
-# Training seconds by group; together {glue:text}`seconds_total` seconds for {glue:text}`trained` models.
+# Training seconds by group; together {glue:text}`seconds_total` seconds for {glue:text}`trained` models. The longest is *{glue:text}`longest`*.
 # :::
 
 # %% tags=["hide-input"]
@@ -144,7 +147,8 @@ values = pd.json_normalize(
 figures.table(values.map(str).rename_axis("parameter").rename("value").reset_index())
 
 # %% [markdown]
-# The recipes, one per step. All use stochastic gradient descent, and a dash means that the step has no such value.
+# The recipes. Steps without one share another's: siblings the source's, students of another that of Extract-L, and every independent model and control with the source's classes `independent`; *plain* ones
+# have a crop padding of 0. All use stochastic gradient descent, and a dash means that the step has no such value.
 
 # %% tags=["hide-input"]
 recipes = run.profile.recipes.model_dump()

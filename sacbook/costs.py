@@ -47,17 +47,22 @@ def training_flops(profile: Profile) -> dict[str, float]:
     source = forward_flops(profile.zoo.source, *shape)
     for group, specs in jobs.groups(profile).items():
         own = jobs.profile_of(profile, group)
-        sizes = {"owner": own.splits.owner, "transfer_train": own.transfer.train}
+        drawn = round(own.splits.attacker * own.zoo.attacker_share)
+        sizes = {"owner": own.splits.owner, "reserve": own.splits.reserve}
+        sizes |= {"transfer_train": own.transfer.train}
         result[group] = 0.0
         for spec in specs:
             recipe = steps.recipe_of(own, spec.step)
-            images = sizes.get(STEPS[spec.step].images, own.splits.attacker)
+            images = sizes.get(STEPS[spec.step].images, drawn)
             student = forward_flops(spec.architecture, *shape)
             passes = 3.0 * student
             if spec.step == "extract_adversarial":
                 passes = (6 + 3 * recipe.pgd_steps) * student
-            if spec.step.startswith("extract") or spec.step == "surrogate":
+            # students, and one that is hardened, ask their teacher about every batch
+            if STEPS[spec.step].make.endswith("student") or spec.step == "extract_adversarial":
                 passes += source
+            if STEPS[spec.step].make == "quantised":
+                passes = 0.0
             result[group] += passes * images * recipe.share * recipe.epochs
     return result
 

@@ -19,15 +19,13 @@ STATUS = "status"
 
 @dataclass(frozen=True)
 class Job:
-    """One job.
+    """One job, which ``python -m sacbook step NAME`` does.
 
-    `verb` is what ``python -m sacbook`` is called with, single words; the jobs in `after` must be
-    finished before. `digest` is that of everything that the result depends on: the job is repeated
-    when it changes. `output` says that the job is complete, a file of the run's folder. Jobs with a
-    higher `priority` start first.
+    The jobs in `after` must be finished before. `digest` is that of everything that the result
+    depends on: the job is repeated when it changes. `output` says that the job is complete, a file
+    of the run's folder. Jobs with a higher `priority` start first.
     """
 
-    verb: str
     after: tuple[str, ...]
     digest: str
     output: str
@@ -46,34 +44,26 @@ def source_of(notebook: str) -> Path:
     return files.home() / "notebooks" / f"{notebook}.py"
 
 
+@cache
 def groups(profile: Profile) -> dict[str, list[Spec]]:
     """The models in batches that one job trains, so that start-up is paid once; a variant is a
     batch, ``variant-<name>``.
     """
-    return _groups(profile.model_dump_json())
-
-
-@cache
-def _groups(profile_json: str) -> dict[str, list[Spec]]:
-    profile = Profile.model_validate_json(profile_json)
     result: dict[str, list[Spec]] = {}
     for spec in steps.plan(profile).values():
-        job = STEPS[spec.step].job or f"{spec.step.split('_')[0]}-{spec.architecture}"
+        # what is made from a student is made where the student is
+        kind = spec.step.split("_")[0].replace("chain", "extract")
+        job = STEPS[spec.step].job or f"{kind}-{spec.architecture}"
         result.setdefault(job, []).append(spec)
     variants = profile.active_variants
     return result | {f"variant-{name}": steps.variant_specs(profile, name) for name in variants}
 
 
+@cache
 def profile_of(profile: Profile, group: str) -> Profile:
     """The profile that a group's models belong to: that of its variant, or `profile` itself."""
-    if not group.startswith("variant-"):
-        return profile
-    return _variant(profile.model_dump_json(), group.removeprefix("variant-"))
-
-
-@cache
-def _variant(profile_json: str, name: str) -> Profile:
-    return steps.variant(Profile.model_validate_json(profile_json), name)
+    name = group.removeprefix("variant-")
+    return profile if name == group else steps.variant(profile, name)
 
 
 def model_digests(profile: Profile, group: str) -> list[str]:
@@ -127,38 +117,37 @@ def reads_published(notebook: str) -> bool:
     return bool(re.search(named, text) or re.search(f"value={named}", "\n".join(code.values())))
 
 
-def reads_profiles(notebook: str) -> bool:
-    """Whether a notebook shows values of other profiles than its run's."""
-    return "load_profile" in script(notebook)[0] or uses(notebook, "sacbook.costs.table")
-
-
 def plan(profile: Profile) -> dict[str, Job]:
     """Every job of a run by its name; each stands behind those that it waits for."""
     jobs: dict[str, Job] = {}
 
-    def add(name: str, verb: str, after: list[str], *depends: Any, **more: Any) -> None:
+    def add(
+        name: str, after: list[str], *depends: Any, output: str = "", priority: int = 0
+    ) -> None:
         digest = files.digest_of(json.loads(json.dumps(depends)))
-        jobs[name] = Job(verb, tuple(after), digest, **{"output": f"steps/{name}.json"} | more)
+        jobs[name] = Job(tuple(after), digest, output or f"steps/{name}.json", priority)
 
     images = steps.data_digest(profile)
-    add("data", "data", [], images)
+    add("data", [], images)
 
     trained, marked = [], {}
     for group in groups(profile):
         parents = [f"train-{parent}" for parent in ancestors(profile, group)]
         digests = model_digests(profile, group)
         first = cost(profile, group)
-        add(f"train-{group}", f"train {group}", ["data", *parents], digests, priority=first)
+        add(f"train-{group}", ["data", *parents], digests, priority=first)
         if group.startswith("variant-"):
             marked[group.removeprefix("variant-")] = digests
         else:
             trained.append(f"train-{group}")
 
     # as sacutils.run.Run.digest: what the answers of all models depend on
-    settings = [profile.probes.model_dump(), profile.seed, profile.bootstrap]
+    settings = [profile.probes.model_dump(), profile.seed]
     answers = [settings, steps.digests(profile), images]
-    code = freshness.code_digest("studies.tables.write", "run.Run", "sacbook.workflow.headline")
-    add("tables", "tables", trained, answers, code)
+    add("tables", trained, answers, freshness.code_digest("studies.tables.write", "run.Run"))
+
+    code = ("studies.verdicts.table", "run.Run", "sacbook.workflow.headline")
+    add("verdicts", ["tables"], answers, freshness.code_digest(*code))
 
     compared = []
     for name in rivals.measurable(profile):
@@ -166,28 +155,31 @@ def plan(profile: Profile) -> dict[str, Job]:
         code = freshness.code_digest("studies.comparison.measure", rivals.code(name))
         after = trained + ([f"train-variant-{variant}"] if variant else [])
         compared.append(f"rival-{slug}")
-        add(compared[-1], f"rival {slug}", after, answers, code, marked.get(variant))
+        add(compared[-1], after, answers, code, marked.get(variant))
     code = [f"studies.comparison.{table}" for table in ("distances", "auc", "costs")]
     code = freshness.code_digest(*code, "run.Run")
     before = ["tables", *compared]
-    add("comparison", "comparison", before, code, [jobs[job].digest for job in before])
+    add("comparison", before, code, [jobs[job].digest for job in before])
 
     if profile.full:
         variants = [f"train-variant-{name}" for name in profile.active_variants]
         code = freshness.code_digest("studies.ablations.table", "run.Run")
-        add("ablations", "ablations", ["tables", *variants], answers, code, marked)
+        add("ablations", ["tables", *variants], answers, code, marked)
 
     values = profile.model_dump(mode="json", exclude={"device"})
     home = files.home()
     executed = []
     for name in notebook_names():
         after = ["tables"]
-        if uses(name, "sacutils.studies.comparison", "sacutils.rivals"):
+        if uses(name, "sacutils.studies.comparison"):
             after.append("comparison")
+        if uses(name, "sacutils.studies.verdicts"):
+            after.append("verdicts")
         if profile.full and uses(name, "sacutils.studies.ablations"):
             after.append("ablations")
         # the tables of the reference runs and their provenance lie in folders below `results`
         references = uses(name, "sacutils.studies.references")
+        others = "load_profile" in script(name)[0] or uses(name, "sacbook.costs.table")
         depends = [
             script(name),
             freshness.code_digest("sacbook.pages.execute"),
@@ -195,14 +187,13 @@ def plan(profile: Profile) -> dict[str, Job]:
             [jobs[job].digest for job in after],
             contents(*home.glob("results/*")) if reads_published(name) else None,
             contents(*home.glob("results/*/**/*")) if references else None,
-            contents(*home.glob("profiles/*.yaml")) if reads_profiles(name) else None,
+            contents(*home.glob("profiles/*.yaml")) if others else None,
         ]
         if name == STATUS:
             after = list(executed)
             depends.append([[jobs[job].digest for job in jobs if job != "data"], marked])
         executed.append(f"notebook-{name}")
-        output = f"notebooks/{name}.ipynb"
-        add(executed[-1], f"notebook {name} --book", after, *depends, output=output)
+        add(executed[-1], after, *depends, output=f"notebooks/{name}.ipynb")
 
     # the sources of the packages too: the pages show docstrings and functions of them
     prose = [path for path in (home / "book").rglob("*") if not path.name.startswith(".")]
@@ -210,6 +201,6 @@ def plan(profile: Profile) -> dict[str, Job]:
     prose = contents(*prose, home / "_config.yml", home / "_toc.yml")
     packages = [files.sha256(path) for path in sorted(packages)]
     code = freshness.code_digest("sacbook.pages.stage", "sacbook.pages.build")
-    shown = [jobs[job].digest for job in ("tables", *executed)]
-    add("book", "render", executed, prose, packages, code, shown)
+    shown = [jobs[job].digest for job in ("verdicts", *executed)]
+    add("book", ["verdicts", *executed], prose, packages, code, shown)
     return jobs

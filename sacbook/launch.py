@@ -23,12 +23,8 @@ CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 
 
 def addresses() -> tuple[str, str]:
-    """Where the repository is, as ``_config.yml`` states it, and where GitHub Pages publishes it.
-
-    Raises
-    ------
-    UserError
-        If the configuration states no address, or none on GitHub.
+    """Where the repository is, as ``_config.yml`` states it, and where GitHub Pages publishes it; a
+    ``UserError`` if the configuration states no address, or none on GitHub.
     """
     config = yaml.safe_load((home() / "_config.yml").read_text(encoding="utf-8"))
     url = (config["repository"]["url"] or "").rstrip("/").removesuffix(".git")
@@ -42,14 +38,10 @@ def addresses() -> tuple[str, str]:
 
 
 def fill(folder: Path, profile: Profile) -> None:
-    """Fill a new folder with what the branch holds, from a finished run.
-
-    Raises
-    ------
-    UserError
-        If the repository has no address, `folder` exists, or the run is not finished.
+    """Fill a new folder with what the branch holds, from a finished run; a ``UserError`` if the
+    repository has no address, `folder` exists, or the run is not finished.
     """
-    from . import jobs, pages
+    from . import jobs, portable
 
     (repository, book), names = addresses(), jobs.notebook_names()
     if folder.exists():
@@ -76,7 +68,7 @@ def fill(folder: Path, profile: Profile) -> None:
             shutil.copy2(source, target)
     for name in names:
         target = unfinished / "notebooks" / f"{name}.ipynb"
-        pages.portable(run / "notebooks" / f"{name}.ipynb", target, book, repository)
+        portable.portable(run / "notebooks" / f"{name}.ipynb", target, repository, book)
     text = (home() / "environment.yml").read_text(encoding="utf-8")
     environment = yaml.safe_load(text)
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))

@@ -41,74 +41,37 @@ Changes = dict[str, tuple[Any, Any]]
 class Parameter:
     """One line of a parameters cell.
 
-    `low` and `high` bound a number (either may be infinite); `choices` are the values accepted, all
-    if there are none; `default` gives the type.
+    `kind` is the type of the value, or of each item of a list; `accepted` says in words what is
+    accepted; `low` and `high` bound a number; `choices` are the values accepted, all if there are
+    none.
     """
 
-    name: str
     default: Any
+    kind: type
+    accepted: str
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[Any, ...] = ()
 
-    @property
-    def several(self) -> bool:
-        """Whether the value is a list."""
-        return isinstance(self.default, list)
-
-    @property
-    def kind(self) -> type | None:
-        """Type of the value, or of each item of a list; None of an empty one."""
-        kinds = {type(item) for item in (self.default if self.several else [self.default])}
-        return float if kinds == {int, float} else next(iter(kinds), None)
-
-    @property
-    def accepted(self) -> str:
-        """What is accepted, in words."""
-        if self.name in FREE:
-            return FREE[self.name]
-        words = KINDS[self.kind]
-        if self.choices:
-            words = f"one of {', '.join(map(str, self.choices))}"
-        elif math.isfinite(self.high):
-            words += f" from {self.low:g} to {self.high:g}"
-        elif math.isfinite(self.low):
-            words += f" of at least {self.low:g}"
-        return f"a list, each item {words}" if self.several else words
-
     def typed(self, value: Any) -> Any:
-        """A value in the parameter's type.
-
-        Raises
-        ------
-        ValueError
-            If it is not accepted.
-        """
-        if (self.name in FREE or self.several) and not isinstance(value, type(self.default)):
+        """A value in the parameter's type; a ``ValueError`` if it is not accepted."""
+        several = isinstance(self.default, list)
+        items = value if several else [value]
+        if not isinstance(items, list) or not items:
             raise ValueError
-        if self.name in FREE:
-            return value
-        items = value if self.several else [value]
         if self.kind is float:
             items = [float(item) if type(item) is int else item for item in items]
-        numbers = self.kind in (int, float)
         for item in items:
             if type(item) is not self.kind or (self.choices and item not in self.choices):
                 raise ValueError
-            if numbers and not self.low <= item <= self.high:
+            if self.kind in (int, float) and not self.low <= item <= self.high:
                 raise ValueError
-        if not items:
-            raise ValueError
-        return items if self.several else items[0]
+        return items if several else items[0]
 
 
 def of_notebook(notebook: Path) -> dict[str, Parameter]:
-    """The parameters that a notebook accepts, by name.
-
-    Raises
-    ------
-    UserError
-        If the notebook does not have exactly one parameters cell, or the cell breaks the rules.
+    """The parameters that a notebook accepts, by name; a ``UserError`` if it does not have exactly
+    one parameters cell, or the cell breaks the rules.
     """
     import jupytext
 
@@ -123,13 +86,9 @@ def of_notebook(notebook: Path) -> dict[str, Parameter]:
 
 
 def of_cell(source: str) -> dict[str, Parameter]:
-    """The parameters that the source of a cell declares; see the module for the grammar.
-
-    Raises
-    ------
-    UserError
-        If a line is no plain assignment of a literal, a comment is missing or not understood, or a
-        default is not accepted by its own comment.
+    """The parameters that the source of a cell declares; see the module for the grammar. A
+    ``UserError`` if a line is no plain assignment of a literal, a comment is missing or not
+    understood, or a default is not accepted by its own comment.
     """
     result = {}
     for name, value in _assignments(source).items():
@@ -165,32 +124,35 @@ def _assignments(source: str) -> dict[str, ast.expr]:
 
 
 def _declared(name: str, default: Any, comment: str) -> Parameter:
-    plain = Parameter(name, default)
-    if name in FREE or plain.kind is bool:
-        return plain
-    if plain.kind not in KINDS:
+    several = isinstance(default, list)
+    kinds = {type(item) for item in (default if several else [default])}
+    kind = float if kinds == {int, float} else next(iter(kinds), None)
+    if name in FREE:
+        return Parameter(default, kind, FREE[name])
+    if kind not in KINDS:
         raise UserError(
             f"the default of parameter {name} must be a number, a text, a truth value or a list."
         )
+    if kind is bool:
+        return Parameter(default, kind, KINDS[kind])
     words, number = comment.partition(":")[0].strip(), r"(-?[\d_.]+(?:e-?\d+)?)"
+    accepted = f"{'a list, each item ' if several else ''}{KINDS[kind]}, {words}"
     bounds = re.fullmatch(rf"{number} to {number}|at least {number}", words)
-    if bounds and plain.kind is not str:
-        return Parameter(name, default, float(bounds[1] or bounds[3]), float(bounds[2] or "inf"))
+    if bounds and kind is not str:
+        low, high = float(bounds[1] or bounds[3]), float(bounds[2] or "inf")
+        return Parameter(default, kind, accepted, low, high)
     if words.startswith("one of "):
         values = re.split(r", or |, | or ", words.removeprefix("one of "))
-        return Parameter(name, default, choices=tuple(map(plain.kind, values)))
-    needed = "'# 0 to 1', '# at least 1' or '# one of 1, 2, 3'"
-    needed = "'# one of a, b, c'" if plain.kind is str else needed
+        return Parameter(default, kind, accepted, choices=tuple(map(kind, values)))
+    needed = (
+        "'# one of a, b, c'" if kind is str else "'# 0 to 1', '# at least 1' or '# one of 1, 2'"
+    )
     raise UserError(f"parameter {name} needs a comment {needed}, found {comment!r}.")
 
 
 def parse(arguments: list[str]) -> dict[str, Any]:
-    """Read ``-p key value -p key value ...``, each value by :func:`value_of`.
-
-    Raises
-    ------
-    UserError
-        If the arguments are not of that form.
+    """Read ``-p key value -p key value ...``, each value by :func:`value_of`; a ``UserError`` if
+    the arguments are not of that form.
     """
     triples = [arguments[start : start + 3] for start in range(0, len(arguments), 3)]
     for triple in triples:
@@ -203,12 +165,8 @@ def parse(arguments: list[str]) -> dict[str, Any]:
 
 
 def value_of(text: str) -> Any:
-    """One value of a command line: a number as papermill reads it, else YAML.
-
-    Raises
-    ------
-    UserError
-        If it is neither.
+    """One value of a command line: a number as papermill reads it, else YAML; a ``UserError`` if it
+    is neither.
     """
     for number in (int, float):
         try:
@@ -226,13 +184,8 @@ def value_of(text: str) -> Any:
 
 
 def check(notebook: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """Values for a notebook, each in the type of its parameter.
-
-    Raises
-    ------
-    UserError
-        On an unknown name, a wrong type or a value out of bounds: a sentence that lists what is
-        accepted.
+    """Values for a notebook, each in the type of its parameter; a ``UserError`` that lists what is
+    accepted on an unknown name, a wrong type or a value out of bounds.
     """
     declared, typed = of_notebook(notebook), {}
     if unknown := ", ".join(sorted(given.keys() - declared)):

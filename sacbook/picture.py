@@ -4,8 +4,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from sacutils import figures, files, steps
-from sacutils.steps import ATTACKS, INDEPENDENT, LABELS, MAIN_NEGATIVES, SAME_CLASSES
+from sacutils import figures, files
+from sacutils.steps import ATTACKS, INDEPENDENT, LABELS, MAIN_NEGATIVES, SAME_CLASSES, STEPS
 from sacutils.studies import references, tables
 
 from . import compare
@@ -14,19 +14,21 @@ PROFILE, SEED = "fashion", 0
 
 
 def svg() -> str:
-    """The picture: distances on SAC-w and probabilities, and the AUCs against attacker data."""
+    """The picture: distances on SAC-w and probabilities, and the AUCs against models on attacker
+    data and against students of another, for the attacks and groups that every run has.
+    """
     made = references.load(PROFILE)
     rows = {
         name: tables.fingerprint(tables.select(made[name], seed=SEED), *tables.SAC_W)
         for name in ("distances", "auc")
     }
-    sections = {"": [*SAME_CLASSES, *INDEPENDENT]}
+    sections = {"": [step for step in (*SAME_CLASSES, *INDEPENDENT) if not STEPS[step].full]}
     for negatives in ("independent_transfer", "independent_corrupted"):
-        attacks = [step for step in ATTACKS if negatives in steps.STEPS[step].negatives]
+        attacks = [step for step in ATTACKS if negatives in STEPS[step].negatives]
         sections[LABELS[negatives]] = [*attacks, negatives]
     listed = [step for part in sections.values() for step in part]
     by_label = {label: step for step, label in LABELS.items()}
-    auc = tables.select(rows["auc"], negatives=MAIN_NEGATIVES)
+    auc = tables.select(rows["auc"], negatives=[MAIN_NEGATIVES, "students of another"])
     figures.use_style()
     figure = figures.strips(
         tables.select(rows["distances"], step=listed),

@@ -1,8 +1,7 @@
 """The command line of the book: ``python -m sacbook VERB``.
 
-``book``, ``notebook``, ``compare`` and ``lab`` are for readers; ``make`` calls them. The steps of
-the workflow (``data``, ``train``, ``rival``, ``tables``, ``comparison``, ``ablations``, ``render``)
-are called by Snakemake, one process each. What imports torch is imported when a verb needs it.
+``book``, ``notebook``, ``compare`` and ``lab`` are for readers; ``make`` calls them. Snakemake
+calls ``step`` for each job, one process each. What imports torch is imported when a verb needs it.
 """
 
 import json
@@ -11,10 +10,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,7 +36,7 @@ app = typer.Typer(
     "Everything is read from and written to the copy of the repository that holds the working "
     "directory, or that SAC_HOME names.",
 )
-READERS, STEPS, KEEPERS = "For readers", "Steps of the workflow", "For those who publish"
+READERS, KEEPERS = "For readers", "For the workflow and for those who publish"
 
 ProfileName = Annotated[str, typer.Option(help="A file profiles/NAME.yaml.")]
 Seed = Annotated[int | None, typer.Option(help="Replaces the profile's seed.")]
@@ -52,34 +49,20 @@ Full = Annotated[
 ]
 
 
-class Choice(NamedTuple):
-    """Which run is meant: a profile, what replaces its values (by dotted path), and all this as
-    options of the command line.
-    """
-
-    profile: str
-    overrides: dict[str, Any]
-    options: list[str]
-
-
-def chosen(
-    profile: str, seed: int | None = None, values: list[str] | None = None, full: bool = False
-) -> Choice:
-    """The run that the options ``--profile``, ``--seed``, ``--set`` and ``--full`` mean.
+def replaced(
+    seed: int | None = None, values: list[str] | None = None, full: bool = False
+) -> dict[str, Any]:
+    """Values of a profile, by dotted path, that the options ``--seed``, ``--set`` and ``--full``
+    replace; a ``UserError`` if a value is not of the form KEY=VALUE, or is given twice.
 
     The values of the environment variable ``SAC_SET`` count too; there they are separated by
     blanks, and a value that holds a blank is quoted as in a shell.
-
-    Raises
-    ------
-    UserError
-        If a value is not of the form KEY=VALUE, or is given twice.
     """
     try:
         values = [*(values or []), *shlex.split(os.environ.get("SAC_SET", ""))]
     except ValueError as error:
         raise UserError(f"SET={os.environ['SAC_SET']!r} cannot be split: {error}.") from None
-    pairs = [("full", "true")] if full else []
+    parts: list[dict[str, Any]] = [{"full": True}] if full else []
     for value in values:
         key, separator, text = value.partition("=")
         if not separator or not key:
@@ -87,22 +70,12 @@ def chosen(
                 f"{value!r} is not accepted; a value of the profile is replaced by key=value, and "
                 "one that holds a blank is quoted."
             )
-        pairs.append((key, text))
-    seeds = {} if seed is None else {"seed": seed}
-    overrides = once(*({key: typed.value_of(text)} for key, text in pairs), seeds)
-    options = ["--profile", profile] + ([] if seed is None else ["--seed", str(seed)])
-    options += [word for key, text in pairs for word in ("--set", f"{key}={text}")]
-    return Choice(profile, overrides, options)
+        parts.append({key: typed.value_of(text)})
+    return once(*parts, {} if seed is None else {"seed": seed})
 
 
 def once(*parts: dict[str, Any]) -> dict[str, Any]:
-    """Values from several places as one dictionary.
-
-    Raises
-    ------
-    UserError
-        If two of them give the same value.
-    """
+    """Values from several places as one dictionary; a ``UserError`` if two give the same value."""
     merged: dict[str, Any] = {}
     for part in parts:
         if twice := next(iter(merged.keys() & part), None):
@@ -111,30 +84,9 @@ def once(*parts: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def choice(config: Mapping[str, Any]) -> Choice:
-    """The run that Snakemake's ``--config profile=NAME seed=N set=VALUES`` means; VALUES are a list
-    of KEY=VALUE, or one text as the environment variable ``SAC_SET`` holds it.
-
-    Raises
-    ------
-    UserError
-        If the seed is not a whole number or a value is not of the form KEY=VALUE.
-    """
-    seed, values = config.get("seed"), config.get("set") or []
-    if seed is not None and type(seed) is not int:
-        raise UserError(f"seed = {seed!r} is not accepted; it is a whole number.")
-    if isinstance(values, str):
-        values = shlex.split(values)
-    return chosen(str(config.get("profile", DEFAULT)), seed, [str(value) for value in values])
-
-
 def quoted(words: list[str]) -> str:
     """Words as one command for this system's shell."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-
-
-def _profile(run: Choice) -> Profile:
-    return load_profile(run.profile, run.overrides)
 
 
 def _folder(profile: Profile) -> Path:
@@ -143,27 +95,6 @@ def _folder(profile: Profile) -> Path:
 
 def _build(profile: Profile) -> Path:
     return home() / "_build" / profile.run_name
-
-
-@contextmanager
-def _step(name: str, profile: str, seed: int | None, values: list[str] | None) -> Iterator["Run"]:
-    """A run for one step, which at the end is marked as complete."""
-    started = time.monotonic()
-    run = _open(profile, seed, values)
-    yield run
-    _mark(run.profile, name, started)
-
-
-def _mark(profile: Profile, name: str, started: float) -> None:
-    """Write the marker of a step, which the summary and the status page read."""
-    record = {"step": name, "seconds": round(time.monotonic() - started, 1)}
-    files.write_json(_folder(profile) / "steps" / f"{name}.json", record)
-
-
-def _open(profile: str, seed: int | None, values: list[str] | None) -> "Run":
-    from sacutils.run import open_run
-
-    return open_run(profile, chosen(profile, seed, values).overrides)
 
 
 def cores() -> int:
@@ -181,18 +112,15 @@ def book(
     cores: Annotated[int, typer.Option(min=1, help="Jobs at once.")] = cores(),
 ) -> None:
     """Train what is missing, execute the notebooks, render the book; interrupt it at will."""
-    run = chosen(profile, seed, values, full)
-    loaded = _profile(run)  # a wrong value is refused here, in one sentence
-    replaced = {key: value for key, value in run.overrides.items() if key != "seed"}
+    loaded = load_profile(profile, replaced(seed, values, full))  # refuses a wrong value
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(home() / "Snakefile")]
     command += ["--cores", str(cores), "--scheduler", "greedy", "--keep-going", "--nolock"]
     command += ["--rerun-triggers", "params", "input", "--rerun-incomplete"]
     command += ["--quiet", "rules", "host", "reason", "--config", f"profile={profile}"]
-    command += [] if seed is None else [f"seed={seed}"]
-    command += [f"set={json.dumps([f'{k}={json.dumps(v)}' for k, v in replaced.items()])}"]
-    # the values travel in `set`; torch's own threads would fight with the jobs side by side
-    environment = {key: value for key, value in os.environ.items() if key != "SAC_SET"}
-    process = subprocess.Popen(command, cwd=home(), env={"OMP_NUM_THREADS": "1"} | environment)
+    # in a list, for Snakemake reads any other text as YAML
+    command += [f"overrides={json.dumps([json.dumps(loaded.overrides)])}"]
+    # torch's own threads would fight with the jobs side by side
+    process = subprocess.Popen(command, cwd=home(), env={"OMP_NUM_THREADS": "1"} | os.environ)
     while True:
         try:
             code = process.wait()
@@ -216,9 +144,6 @@ def notebook(
     seed: Seed = None,
     values: Set = None,
     full: Full = False,
-    in_book: Annotated[
-        bool, typer.Option("--book", help="Execute it for the book, without parameters.")
-    ] = False,
 ) -> None:
     """Execute one notebook; the page stands beside the book, in runs/PROFILE/custom/html.
 
@@ -240,7 +165,7 @@ def notebook(
         raise UserError(f"overrides = {nested!r} is not accepted; it is like {{seed: 1}}.")
     own = {key: value for key, value in given.items() if key in accepted}
     dotted = {key: value for key, value in given.items() if key not in own}
-    overrides = once(chosen(profile, seed, values, full).overrides, nested, dotted)
+    overrides = once(replaced(seed, values, full), nested, dotted)
     try:
         loaded, plain = load_profile(profile, overrides), load_profile(profile)
     except UserError as error:
@@ -248,17 +173,11 @@ def notebook(
         raise UserError(
             f"{str(error).rstrip('.')}; the notebook's own parameters are {names}."
         ) from None
-    settings = {"profile": profile, "overrides": overrides}
-    if in_book:
-        if given or nested:
-            raise UserError("A page of the book takes no -p; leave --book or -p out.")
-        pages.execute(path, _folder(loaded) / "notebooks" / f"{path.stem}.ipynb", settings)
-        return
     changed = typed.changes(path, own, loaded, plain)
     executed = _folder(plain) / "custom" / f"{pages.page_name(path.stem, changed)}.ipynb"
-    pages.execute(path, executed, settings | own)
-    in_the_book = _folder(plain) / "notebooks" / f"{path.stem}.ipynb"
-    page = pages.custom_page(executed, changed, in_the_book, _build(plain) / "html")
+    settings = {"profile": profile, "overrides": overrides}
+    pages.execute(path, executed, settings | own, changed=changed)
+    page = pages.custom_pages(executed.parent, plain.run_name) / f"{executed.stem}.html"
     print(f"Executed notebook: {page}")
 
 
@@ -268,14 +187,10 @@ def compare(
     b: Annotated[str, typer.Argument(help='Another one, for example "fashion seed=1".')],
 ) -> None:
     """Set two finished runs side by side on one page, in runs/compared."""
-    from sacutils.run import open_run
-
     from .compare import page
 
-    runs = []
-    for words in map(shlex.split, (a, b)):
-        run = chosen((words or [DEFAULT])[0], values=words[1:])
-        runs.append(open_run(run.profile, run.overrides))
+    sides = (shlex.split(side) or [DEFAULT] for side in (a, b))
+    runs = [_open(profile, replaced(values=values)) for profile, *values in sides]
     name = "--".join(run.profile.run_name for run in runs)
     print(f"Comparison: {page(*runs, home() / 'runs' / 'compared' / name)}")
 
@@ -299,120 +214,112 @@ def lab() -> None:
     raise typer.Exit(subprocess.run(command, env=environment).returncode)
 
 
-@app.command(rich_help_panel=STEPS)
-def data(profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None) -> None:
-    """Load the data sets, split them and pack them into one file."""
-    with _step("data", profile, seed, values) as run:
-        _ = run.material
-
-
-@app.command(rich_help_panel=STEPS)
-def train(
-    group: str, profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None
+@app.command(rich_help_panel=KEEPERS)
+def step(
+    name: Annotated[str, typer.Argument(help="Such as train-source.")],
+    profile: ProfileName = DEFAULT,
+    overrides: Annotated[str, typer.Option(help="Replaced values, as JSON.")] = "{}",
 ) -> None:
-    """Train the models of one group that are not there yet."""
-    with _step(f"train-{group}", profile, seed, values) as run:
-        groups = jobs.groups(run.profile)
-        if group not in groups:
-            raise UserError(f"Unknown group {group!r}; the profile has {', '.join(groups)}.")
-        variant = group.removeprefix("variant-")
-        zoo = run.zoo if variant == group else run.variant(variant).zoo
-        zoo.announce([spec.name for spec in groups[group]])
-        for spec in groups[group]:
-            zoo.get(spec.name)
+    """Do one job of the workflow and mark it as complete; Snakemake calls this."""
+    from . import pages
+
+    started = time.monotonic()
+    values = json.loads(overrides)
+    loaded = load_profile(profile, values)
+    folder, build = _folder(loaded), _build(loaded)
+    planned = jobs.plan(loaded)
+    if name not in planned:
+        raise UserError(f"There is no job {name!r}; the run has {', '.join(planned)}.")
+    kind, _, part = name.partition("-")
+    if kind == "notebook":
+        settings = {"profile": profile, "overrides": values}
+        pages.execute(jobs.source_of(part), folder / planned[name].output, settings)
+        return
+    if kind == "book":
+        executed = [folder / "notebooks" / f"{name}.ipynb" for name in jobs.notebook_names()]
+        shown = files.read_json(folder / "tables" / "headline.json")
+        pages.stage(executed, build / "stage", shown)
+        pages.build(build / "stage", build / "html")
+    else:
+        _compute(kind, part, _open(profile, values))
+    record = {"step": name, "seconds": round(time.monotonic() - started, 1)}
+    files.write_json(folder / planned[name].output, record)
 
 
-@app.command(rich_help_panel=STEPS)
-def tables(profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None) -> None:
-    """Choose the probes, ask every model, and write the tables of the models and of SAC."""
-    from sacutils.studies import tables
+def _open(profile: str, overrides: dict[str, Any]) -> "Run":
+    from sacutils.run import open_run
 
-    with _step("tables", profile, seed, values) as run:
-        tables.write(run)
-        files.write_json(run.folder / "tables" / "headline.json", headline(run))
+    return open_run(profile, overrides)
+
+
+def _compute(kind: str, part: str, run: "Run") -> None:
+    """Do a job that needs the images or the models of a run."""
+    from sacutils import rivals
+    from sacutils.studies import ablations, comparison, tables, verdicts
+
+    match kind:
+        case "data":
+            _ = run.material
+        case "train":
+            specs, variant = jobs.groups(run.profile)[part], part.removeprefix("variant-")
+            zoo = run.zoo if variant == part else run.variant(variant).zoo
+            zoo.announce([spec.name for spec in specs])
+            for spec in specs:
+                zoo.get(spec.name)
+        case "tables":
+            tables.write(run)
+        case "verdicts":
+            verdicts.table(run)
+            files.write_json(run.folder / "tables" / "headline.json", headline(run))
+        case "rival":
+            known = {rivals.slug(rival): rival for rival in rivals.measurable(run.profile)}
+            comparison.measured(run, known[part])
+        case "comparison":
+            comparison.auc(run)
+            comparison.costs(run)
+        case "ablations":
+            ablations.table(run)
+        case _:
+            raise ValueError(f"no code does jobs of the kind {kind!r}")
 
 
 def headline(run: "Run") -> dict[str, str]:
     """The values of a run that pages of prose show, by name."""
     from sacutils import steps
     from sacutils.run import provenance_line
-    from sacutils.studies import tables
+    from sacutils.studies import tables, verdicts
 
+    found = verdicts.table(run)
+    found = found[(found["accused"] == verdicts.SOURCE) & (found["form"] == "labels")]
+    found = found[found["n_probes"] == found["n_probes"].max()]
     values = {"profile": run.profile.run_name, "n_models": str(len(run.names()))}
     values["provenance"] = provenance_line(run).strip("*").replace("`", "")
     for attack in steps.ATTACKS:
-        for negatives in steps.negative_sets(attack):
+        for negatives in steps.negative_sets(attack) if run.names(attack) else ():
             for form in ("probabilities", "labels"):
                 auc = tables.cell(run, attack, form=form, negatives=negatives)
                 values[f"auc_w_{attack}_{form}_{negatives.split()[0]}"] = str(auc)
+    kinds = {
+        "loop": found["derived"] & (found["style"] == "in the loop"),
+        "innocent": ~found["derived"],
+    }
+    for name, rows in kinds.items():
+        hits = int((found.loc[rows, "p"] <= verdicts.LEVEL).sum())
+        values[f"siblings_{name}"] = f"{hits} of {int(rows.sum())}"
     return values
-
-
-@app.command(rich_help_panel=STEPS)
-def rival(name: str, profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None) -> None:
-    """Make the fingerprint of one rival and measure every model with it."""
-    from sacutils import rivals
-    from sacutils.studies import comparison
-
-    with _step(f"rival-{name}", profile, seed, values) as run:
-        known = {rivals.slug(rival): rival for rival in rivals.measurable(run.profile)}
-        if name not in known:
-            raise UserError(f"Unknown rival {name!r}; the profile has {', '.join(known)}.")
-        comparison.measured(run, known[name])
-
-
-@app.command("comparison", rich_help_panel=STEPS)
-def compare_rivals(profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None) -> None:
-    """Write the tables of SAC and its rivals together: distances, AUCs, costs."""
-    from sacutils.studies import comparison
-
-    with _step("comparison", profile, seed, values) as run:
-        comparison.auc(run)
-        comparison.costs(run)
-
-
-@app.command(rich_help_panel=STEPS)
-def ablations(profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None) -> None:
-    """Vary one choice at a time and write the table ablations.csv; only a full run has it."""
-    from sacutils.studies import ablations
-
-    with _step("ablations", profile, seed, values) as run:
-        ablations.table(run)
-
-
-@app.command(rich_help_panel=STEPS)
-def render(profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None) -> None:
-    """Render the book from the executed notebooks."""
-    from . import pages
-
-    started = time.monotonic()
-    loaded = _profile(chosen(profile, seed, values))
-    folder, build = _folder(loaded), _build(loaded)
-    executed = [folder / "notebooks" / f"{name}.ipynb" for name in jobs.notebook_names()]
-    pages.stage(executed, build / "stage", files.read_json(folder / "tables" / "headline.json"))
-    pages.build(build / "stage", build / "html")
-    _mark(loaded, "book", started)
 
 
 def summary(profile: Profile) -> str:
     """How long each kind of step took when it last ran, all jobs added, and where the book is."""
     kinds = {"data": "data", "train": "zoo", "tables": "probes, answers, tables of SAC"}
-    kinds |= {"rival": "rivals", "comparison": "comparison", "ablations": "ablations"}
-    kinds |= {"notebook": "notebooks", "render": "book"}
+    kinds |= {"verdicts": "sibling test", "rival": "rivals", "comparison": "comparison"}
+    kinds |= {"ablations": "ablations", "notebook": "notebooks", "book": "book"}
     seconds = dict.fromkeys(kinds.values(), 0.0)
-    for job in jobs.plan(profile).values():
+    for name, job in jobs.plan(profile).items():
         record = (_folder(profile) / job.output).with_suffix(".json")
-        seconds[kinds[job.verb.split()[0]]] += files.read_json(record)["seconds"]
+        seconds[kinds[name.partition("-")[0]]] += files.read_json(record)["seconds"]
     lines = [f"{kind:32s}{value:8.1f} s" for kind, value in seconds.items() if value]
     return "\n".join([*lines, f"The book: {_build(profile) / 'html' / 'index.html'}"])
-
-
-@app.command("summary", rich_help_panel=STEPS)
-def print_summary(
-    profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
-) -> None:
-    """Print how long each kind of step took when it last ran, and where the book is."""
-    print(summary(_profile(chosen(profile, seed, values, full))))
 
 
 @app.command(rich_help_panel=KEEPERS)
@@ -424,8 +331,7 @@ def reference(
     """Copy the small tables of finished full runs into results/, with their provenance."""
     from sacutils.studies.references import collect
 
-    full = "full=true"
-    print(collect([_open(profile, seed, [*(values or []), full]) for seed in seeds]))
+    print(collect([_open(profile, replaced(seed, values, full=True)) for seed in seeds]))
 
 
 @app.command("picture", rich_help_panel=KEEPERS)
@@ -448,7 +354,7 @@ def fill_launch(
     """Fill a folder with the branch `launch`: executed notebooks, models, a Binder environment."""
     from . import launch
 
-    launch.fill(folder, _profile(chosen(profile, seed, values, full)))
+    launch.fill(folder, load_profile(profile, replaced(seed, values, full)))
 
 
 def main() -> None:

@@ -154,6 +154,23 @@ def convert(answers: Answers, form: str, k: int) -> torch.Tensor:
     return correlation.top_k(outputs, k) if form == "top-k" else outputs
 
 
+def shown_as(complete: Answers, form: str, k: int = 3) -> Answers:
+    """What a service that shows less would show of answers: a name of `FORMS`, with `k` classes
+    for ``top-k``; refused if they show less than that themselves.
+    """
+    if form == complete.form and (form != "top-k" or k == complete.k):
+        return complete
+    few = form == "top-k" and k > complete.k
+    if few or FORMS.index(form) < FORMS.index(complete.form):
+        what = f"Answers as {complete.form} cannot be compared as {form}"
+        raise UserError(f"{what}; ask all models for at least what the suspect shows.")
+    classes = complete.outputs.shape[1]
+    if form == "labels":
+        return from_rows(complete.predicted.tolist(), classes)
+    outputs = convert(complete, form, k).numpy()
+    return Answers(outputs, form, k if form == "top-k" else classes)
+
+
 def check_outputs(outputs: np.ndarray, where: str, names: list[str], classes: int) -> np.ndarray:
     """Outputs as float64, if there is one finite row per probe and one column per class."""
     if outputs.shape != (len(names), classes):

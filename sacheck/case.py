@@ -1,8 +1,10 @@
 """What the verbs of the command line need: answers from every source, and a case to judge."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pydantic
 import yarl
 
@@ -12,9 +14,9 @@ from sacutils.profiles import sentence
 
 from . import answer_tables, answers, fingerprint, service, verdict, weights
 from .answers import Answers, Record
-from .fingerprint import Answer, Controls, Fingerprint, Model
+from .fingerprint import Anchors, Answer, Fingerprint, Model
 from .text import plain, readable, refuse
-from .verdict import Verdict
+from .verdict import RankVerdict, SiblingVerdict
 from .weights import ModelFile, Preprocessing
 
 
@@ -62,6 +64,11 @@ def architecture_of(path: Path, name: str | None) -> str | None:
     return None if weights.kind_of(path) == "onnx" else name
 
 
+def weight_files(paths: list[Path]) -> list[Path]:
+    """Files of weights, in place of a folder those in it."""
+    return _inside(paths, (".safetensors", ".onnx"), "give it some, or a file")
+
+
 class Queried(NamedTuple):
     """Answers, where they come from, what sentences call that, and a name for the suspect."""
 
@@ -86,9 +93,7 @@ def from_folder(
     own: Fingerprint, folder: Path, architecture: str | None, how: Preprocessing, out: Path
 ) -> dict[Path, Queried]:
     """Answers of all files of weights in a folder, by the files to write in `out`."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".onnx"))
-    if not paths:
-        raise UserError(f"{folder} holds no .safetensors or .onnx files; give it some, or a file.")
+    paths = weight_files([folder])
     stems = [path.stem for path in paths]
     twice = [path.name for path in paths if stems.count(path.stem) > 1]
     if twice:
@@ -117,14 +122,14 @@ def from_service(own: Fingerprint, url: str, mapping: Path, log: Path) -> Querie
 
 
 def write(own: Fingerprint, answered: dict[Path, Queried], name: str | None) -> str:
-    """Write answers if all pass the controls, and say what they are."""
+    """Write answers if all pass the anchors, and say what they are."""
     lines = []
     for out, (found, _, where, _) in answered.items():
-        passed = fingerprint.check_controls(own, found, where)
+        passed = fingerprint.check_anchors(own, found, where)
         form = f"top {found.k} classes" if found.form == "top-k" else found.form
         lines.append(
             f"{out}: {len(found.outputs)} answers, output form: {form}; "
-            f"{passed.agree} of {passed.total} controls agree."
+            f"{passed.agree} of {passed.total} anchors agree."
         )
     for out, (found, origin, _, file) in answered.items():
         answers.write(out, found, own.commitment, name or file, origin, fingerprint.TOOL)
@@ -133,7 +138,8 @@ def write(own: Fingerprint, answered: dict[Path, Queried], name: str | None) -> 
 
 class Case(NamedTuple):
     """Everything that a verdict rests on: the owner's fingerprint, the suspect's answers and where
-    they come from, how it answers the controls, the origin of each independent model by name.
+    they come from, how it answers the anchors, the origin by name of each independent model or
+    control and of each pseudo-theft.
 
     `hashes` are the SHA-256 of every file of answers that was read, and of what it was made from,
     by its part in the case and its name.
@@ -142,8 +148,8 @@ class Case(NamedTuple):
     fingerprint: Fingerprint
     suspect: Answers
     described: Record
-    controls: Controls
-    verdict: Verdict
+    anchors: Anchors
+    verdict: RankVerdict | SiblingVerdict
     origins: dict[str, dict[str, str]]
     hashes: dict[str, str]
 
@@ -151,46 +157,84 @@ class Case(NamedTuple):
 def open_case(
     folder: Path,
     suspect: Path,
-    independent: list[Path],
-    alpha: float = 0.05,
+    independent: Sequence[Path] = (),
+    control: Sequence[Path] = (),
+    pseudo_theft: Sequence[str] = (),
+    alpha: float | None = None,
     published: str | None = None,
 ) -> Case:
-    """Read and check all files of a case, and judge it.
+    """Read and check all files of a case, and judge it: by the sibling test if the fingerprint is
+    of kind ``contested``, which needs `control`; otherwise by the rank among `independent` models.
 
-    `independent` are files of answers, or folders of such files; `published` is the commitment.
+    Both are files of answers, or folders of such files, and so is a `pseudo_theft`, with
+    ``=SIBLING`` behind it for the sibling test. `alpha` is 0.01 for the sibling test and else 0.05;
+    `published` is the commitment.
     """
     own = fingerprint.load(folder, published)
     commitment, classes = own.commitment, len(own.manifest.class_names)
     theirs, described = answers.read(suspect, commitment, own.names, classes)
     hashes = {fingerprint.MANIFEST: commitment} | _hashes("suspect", suspect, described)
-    known: dict[str, Answers] = {}
     origins: dict[str, dict[str, str]] = {}
     seen = {
         theirs.outputs.tobytes(): "the suspect's own answers, which cannot vouch for themselves"
     }
-    for path in _files(independent):
-        found, record = answers.read(path, commitment, own.names, classes)
-        content = found.outputs.tobytes()
-        if path.stem in known:
-            raise UserError(f"{path}: a model {path.stem!r} is already among the independent ones.")
-        if content in seen:
-            raise UserError(f"{path} holds {seen[content]}.")
-        seen[content] = f"the same answers as {path}; each model counts once"
-        known[path.stem], origins[path.stem] = found, record.origin
-        hashes |= _hashes("independent", path, record)
-    if not known:
-        raise UserError("No independent model was given; a distance means nothing without them.")
-    passed = fingerprint.check_controls(own, theirs, str(suspect))
-    outcome = verdict.judge(own.answers, theirs, known, ~own.is_control, alpha)
+
+    def read(paths: Sequence[Path], part: str) -> dict[str, Answers]:
+        found = {}
+        for path in _inside(paths, (".json",), "make files of answers with query"):
+            given, record = answers.read(path, commitment, own.names, classes)
+            content = given.outputs.tobytes()
+            if path.stem in origins:
+                raise UserError(f"{path}: there is a model {path.stem!r} already; rename one.")
+            if content in seen:
+                raise UserError(f"{path} holds {seen[content]}.")
+            seen[content] = f"the same answers as {path}; each model counts once"
+            found[path.stem], origins[path.stem] = given, record.origin
+            hashes.update(_hashes(part, path, record))
+        return found
+
+    passed = fingerprint.check_anchors(own, theirs, str(suspect))
+    rows, members, kind = ~own.is_anchor, own.members, f"with probes of kind {own.manifest.kind}"
+    outcome: RankVerdict | SiblingVerdict
+    if own.manifest.siblings:
+        refuse(f"--independent has no effect {kind}", {": give --control": bool(independent)})
+        known = read(control, "control")
+        for name, given in known.items():
+            for member, values in members.items():
+                if np.array_equal(values[rows].argmax(1), given.predicted[rows]):
+                    what = f"The control {name} gives the same labels as the member {member}"
+                    raise UserError(f"{what}; controls are models in which no member took part.")
+        thefts = {}
+        for text in pseudo_theft:
+            path, _, teacher = text.rpartition("=")
+            teacher = teacher if teacher in members else Path(teacher).stem
+            what = f"--pseudo-theft {plain(text)} names no sibling; write FILE=SIBLING, one of "
+            refuse(what + plain(", ".join(list(members)[1:]), 200), {"": teacher not in members})
+            thefts |= {name: (a, teacher) for name, a in read([Path(path)], "pseudo-theft").items()}
+        few = {f"{len(known)} controls; 4 are needed to compute, 10 for a verdict": len(known) < 4}
+        refuse("", few)
+        level = 0.01 if alpha is None else alpha
+        outcome = verdict.by_siblings(members, theirs, known, thefts, rows, level)
+    else:
+        refuse(f"--control has no effect {kind}", {": give --independent": bool(control)})
+        known = read(independent, "independent")
+        what = "No independent model was given; a distance means nothing without them"
+        refuse("", {what: not known})
+        derived = read([Path(text) for text in pseudo_theft], "pseudo-theft")
+        level = 0.05 if alpha is None else alpha
+        outcome = verdict.by_rank(own.answers, theirs, known, rows, level, derived)
     return Case(own, theirs, described, passed, outcome, origins, hashes)
 
 
-def _files(paths: list[Path]) -> list[Path]:
-    chosen = []
+def _inside(paths: Sequence[Path], endings: tuple[str, ...], advice: str) -> list[Path]:
+    """Files, and in place of each folder the files in it with one of some endings."""
+    chosen: list[Path] = []
     for path in paths:
-        inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(each for each in path.iterdir() if each.suffix in endings)
         if not inside:
-            raise UserError(f"{path} holds no .json files of answers; make them with query.")
+            raise UserError(f"{path} holds no {' or '.join(endings)} files; {advice}.")
         chosen += inside
     return chosen
 
@@ -207,39 +251,62 @@ def _hashes(part: str, path: Path, record: Record) -> dict[str, str]:
 
 def facts(case: Case) -> dict[str, str]:
     """The outcome in lines: what was measured, and its value."""
-    outcome, n = case.verdict, len(case.verdict.independent)
-    nearest = list(outcome.independent.items())[:3]
+    outcome, found = case.verdict, case.verdict.found
     form = f"top-k with k = {outcome.k}" if outcome.form == "top-k" else outcome.form
-    probes = int((~case.fingerprint.is_control).sum())
-    ends = f"[{outcome.distance_low:.4f}, {outcome.distance_high:.4f}]"
+    probes = int((~case.fingerprint.is_anchor).sum())
+    told = f"{sum(found.values())} of {len(found)} pseudo-thefts found by the same comparison"
+    if isinstance(outcome, SiblingVerdict):
+        k, m, q = (len(outcome.residuals) - 1, len(outcome.residuals), len(outcome.controls))
+        measured = {
+            "p-value": f"{outcome.p:.2g}, the larger of the next two; level {outcome.alpha:g}",
+            "p among siblings": f"{outcome.p_siblings:.2g}, Student-t over {k} siblings",
+            "p among controls": f"{outcome.p_controls:.2g}, Student-t over {q} controls",
+            "rank p": f"{outcome.rank_p:.3f}, the source's rank among {m} members; assumes no "
+            f"shape, and can be no smaller than {1 / m:.3f}",
+            "power": told
+            if found
+            else "not measured: no pseudo-theft was given, so nothing says "
+            "how often this set-up overlooks a theft",
+            "innocents accused": f"{outcome.accused} of {outcome.pairs} pairs of a member, as the "
+            f"source, and a control, left out; {outcome.worst} of {q} with the unluckiest member",
+        }
+    else:
+        measured = {
+            "correlation distance": f"{outcome.distance:.4f}",
+            "p-value": f"{outcome.p:.3f} [{outcome.p_low:.3f}, {outcome.p_high:.3f}], 90 % "
+            f"interval over probes, from {len(outcome.independent)} independent models; no "
+            f"smaller one than {outcome.p_floor:.3f} is possible; level {outcome.alpha:g}",
+            "power": told
+            if found
+            else "not measured: no pseudo-theft was given; this comparison "
+            "finds copies of weights, and did not find extracted models in the measurements of the "
+            "book, see its chapter 'Check your own model'",
+        }
     return {
         "verdict": outcome.verdict,
         "because": outcome.reason,
-        "correlation distance": f"{outcome.distance:.4f} {ends}, 95 % interval over probes",
-        "p-value": f"{outcome.p:.3f} [{outcome.p_low:.3f}, {outcome.p_high:.3f}], 90 % interval "
-        f"over probes, from {n} independent models; no smaller one than {outcome.p_floor:.3f} is "
-        f"possible with so many; level {outcome.alpha:g}",
-        "nearest independent models": ", ".join(f"{name} ({value:.4f})" for name, value in nearest),
+        **measured,
         "compared as": f"{form}; the suspect shows {case.described.form}",
         "same label as the owner's model": f"{outcome.agreement:.0%} of {probes} probes",
-        "control images": f"{case.controls.agree} of {case.controls.total} agree "
-        f"({case.controls.needed} needed)",
+        "anchor images": f"{case.anchors.agree} of {case.anchors.total} agree "
+        f"({case.anchors.needed} needed)",
         "commitment": case.fingerprint.commitment,
     }
 
 
 def record(case: Case) -> dict[str, Any]:
-    """The outcome as JSON: verdict, distances, settings, origins and hashes."""
+    """The outcome as JSON: verdict, what it was computed from, settings, origins and hashes."""
     manifest = case.fingerprint.manifest
+    hidden = {"outputs": True, "probes": True, "nonce": True, "siblings": {"__all__": {"outputs"}}}
     probes = {f"probes/{probe.file}": probe.sha256 for probe in manifest.probes}
     return {
-        "format": "sac-verdict-2",
+        "format": "sac-verdict-3",
         "tool": fingerprint.TOOL,
         "commitment": case.fingerprint.commitment,
         "suspect": case.described.model_dump(exclude={"outputs"}),
         "verdict": case.verdict._asdict(),
-        "controls": case.controls._asdict(),
-        "fingerprint": manifest.model_dump(exclude={"outputs", "probes", "nonce"}),
-        "independent": case.origins,
+        "anchors": case.anchors._asdict(),
+        "fingerprint": manifest.model_dump(exclude=hidden),
+        "origins": case.origins,
         "sha256": case.hashes | probes,
     } | files.provenance()

@@ -16,32 +16,35 @@ app = typer.Typer(
     help="""Tell a model that was made from yours from one that was made without it, by its answers
     on probe images.
 
-    1. `fingerprint` turns your model and images that it was not trained on into a folder of probe
-    images, and prints a commitment: publish that hash today, so that you can show later that the
-    fingerprint is older than the dispute.
+    1. `fingerprint` turns your model, its siblings (your script and data, other seeds) and images
+    that none was trained on into a folder of probe images, and prints a commitment: publish that
+    hash today, so that you can show later that the fingerprint is older than the dispute.
 
-    2. `query` gets the answers of a suspect, and of independent models: from a file, a service or a
-    table.
+    2. `query` gets the answers of a suspect, and of controls: from a file, a service or a table.
 
-    3. `verify` compares the suspect with the independent models and gives a p-value and a verdict.
-
-    4. `report` writes the same as one page that can be read without network, and as JSON.
+    3. `verify` tells whether the suspect answers as your model and not as its siblings, and gives a
+    p-value, a verdict and, if you like, a page to print or to send. Without siblings, it ranks the
+    suspect among independent models.
 
     A file from a stranger is never executed: weights are read from safetensors and ONNX only. No
     command uses the network but `query --url`.""",
 )
 
 Path_, Text, Size = Path | None, str | None, int | None
+Kind = Literal["contested", "normal", "source", "w", "m", "jc"]
 Folder = Annotated[Path, Argument(help="The folder of the fingerprint.")]
-Suspect = Annotated[Path, Argument(help="The suspect's answers, from `query`.")]
 ARCHITECTURE = """Of a safetensors file: a name of sacutils/models.py, or module:function of your
 own code, which gets the numbers of channels and classes and returns a network. Own code is run:
 never use a stranger's."""
 Architecture = Annotated[Text, Option(help=ARCHITECTURE)]
 IMAGES = "Images that it was not trained on: a folder per class, or a folder without labels."
-KIND = """How probes are chosen: images that your model gets wrong (source), that surrogates get
-wrong too (w), mixed (m), compressed (jc) or plain (normal). source and w need true labels."""
-COUNT = "Number of probes; up to 20 controls are added."
+KIND = """How probes are chosen: where your model and its siblings differ (contested), for the
+sibling test. For owners who cannot retrain: images that your model gets wrong (source), that
+surrogates get wrong too (w), mixed (m), compressed (jc) or plain (normal). source and w need true
+labels."""
+COUNT = "Number of probes, else 1000 for contested and 100; up to 20 anchors are added."
+SIBLING = """For kind contested, repeatable: your script and data with another seed, chosen by the
+same rule as your model; a file of weights or a folder of them. At least 12, better 19."""
 SURROGATE = "For kind w, repeatable: a model that you extracted from your own, prepared as yours."
 SurrogateArchitecture = Annotated[Text, Option(help="Of surrogates, if not --architecture.")]
 SIDE = "Side of the probe images; else that of the first image."
@@ -55,12 +58,15 @@ Model = Annotated[Path_, Option(help="Weights: safetensors or ONNX, or a folder 
 URL = "The suspect's prediction service, to which the probes are sent; goes with --service."
 Service = Annotated[Path_, Option(help="YAML that says how requests and responses look.")]
 Name = Annotated[Text, Option(help="The suspect's name in the report; else the file or host.")]
-INDEPENDENT = """Independent models: files of answers, or folders of them; repeatable. At least 19
-for a level of 0.05."""
-Independent = Annotated[list[Path], Option(help=INDEPENDENT)]
-ALPHA = "Level of the test: the share of independent models accused at most."
-Alpha = Annotated[float, Option(min=0.001, max=0.5, help=ALPHA)]
-Commitment = Annotated[Text, Option(help="The published commitment; another is refused.")]
+CONTROL = """For kind contested, repeatable: answers, or folders of them, of models in several
+styles in which no member (your model or a sibling) took part; best are students of two further
+siblings. At least 10."""
+PSEUDO = """Repeatable: a theft that you rehearsed to measure power, as FILE=SIBLING, a student of
+that sibling; for other kinds FILE, made from your model. A folder is accepted as FILE."""
+INDEPENDENT = """For other kinds, repeatable: answers of independent models, or folders of them. At
+least 19 for a level of 0.05."""
+REPORT = "Also write it as one .html page that needs no network."
+ALPHA = "Level of the test; else 0.01 for kind contested and 0.05."
 PREPARATION = ("--mean", "--std", "--input-size", "--layout", "--maximum")
 
 
@@ -70,8 +76,9 @@ def fingerprint(
     model: Annotated[Path, Option(help="Your model: safetensors or ONNX.")],
     images: Annotated[Path, Option(help=IMAGES)],
     architecture: Architecture = None,
-    kind: Annotated[Literal["normal", "source", "w", "m", "jc"], Option(help=KIND)] = "source",
-    count: Annotated[int, Option(min=4, max=5000, help=COUNT)] = 100,
+    kind: Annotated[Kind, Option(help=KIND)] = "contested",
+    count: Annotated[Size, Option(min=4, max=5000, help=COUNT)] = None,
+    sibling: Annotated[list[Path] | None, Option(help=SIBLING)] = None,
     surrogate: Annotated[list[Path] | None, Option(help=SURROGATE)] = None,
     surrogate_architecture: SurrogateArchitecture = None,
     class_names: Annotated[Text, Option(help="Class names with commas; else the folders'.")] = None,
@@ -84,6 +91,7 @@ def fingerprint(
     maximum: Maximum = None,
 ) -> None:
     """Make a fingerprint folder from your model, and print the commitment to publish."""
+    from sacutils import siblings
     from sacutils.profiles import Probes
 
     from . import case
@@ -92,11 +100,19 @@ def fingerprint(
     if channels == 2:
         raise UserError("--channels 2 is not accepted; 1 is grey, 3 is colour.")
     if not surrogate:
-        case.refuse_unused(
-            {"--surrogate-architecture": surrogate_architecture}, "without --surrogate"
-        )
+        unused = {"--surrogate-architecture": surrogate_architecture}
+        case.refuse_unused(unused, "without --surrogate")
+    if kind != "contested":
+        case.refuse_unused({"--sibling": sibling}, f"with --kind {kind}")
+    elif not sibling:
+        what = "--kind contested needs --sibling: trainings of your own with other seeds"
+        raise UserError(f"{what}; without them choose another --kind, such as source.")
+    if kind != "w":
+        case.refuse_unused({"--surrogate": surrogate}, f"with --kind {kind}")
     how = case.preparation(mean, std, input_size, layout, maximum)
     models = [case.ModelFile(model, architecture, how)]
+    relatives = case.weight_files(sibling or [])
+    models += [case.ModelFile(path, architecture, how) for path in relatives]
     for path in surrogate or []:
         named = case.architecture_of(path, surrogate_architecture or architecture)
         models.append(case.ModelFile(path, named, how))
@@ -106,9 +122,13 @@ def fingerprint(
         raise UserError("The images have no classes; name the outputs: --class-names a,b,c")
     models[0].outputs(pool.images.pixels[:2], len(names))  # a bad file is refused before the rest
     asked = [case.recorded(file, len(names)) for file in models]
+    count = count or (1000 if kind == "contested" else 100)
     settings = Probes(count=count, second_count=4)
     made = case.fingerprint.make(folder, asked, pool, names, kind, settings)
-    print(f"""{folder}: {count} probes of kind {kind}, {made.is_control.sum()} controls, answers \
+    needed = siblings.FEWEST_SIBLINGS
+    if kind == "contested" and len(relatives) < needed:
+        print(f"{len(relatives)} siblings: verify cannot decide with fewer than {needed}.")
+    print(f"""{folder}: {count} probes of kind {kind}, {made.is_anchor.sum()} anchors, answers \
 as {made.manifest.form}.
 Commitment: {made.commitment}
 Publish or time-stamp this hash now, keep the folder secret, and open it when you need it: a
@@ -132,7 +152,7 @@ def query(
     table: Annotated[Path_, Option(help="Answers that somebody else made, as a .csv file.")] = None,
     name: Name = None,
 ) -> None:
-    """Get a model's answers on the probes: of a suspect, or of an independent model.
+    """Get a model's answers on the probes: of a suspect, a control or an independent model.
 
     A query of a service that breaks off goes on where it stopped when the same command is given
     again: every call is kept in a log beside the answers.
@@ -171,51 +191,37 @@ def query(
 @app.command()
 def verify(
     folder: Folder,
-    suspect: Suspect,
-    independent: Independent,
-    alpha: Alpha = 0.05,
-    commitment: Commitment = None,
+    suspect: Annotated[Path, Argument(help="The suspect's answers, from `query`.")],
+    control: Annotated[list[Path] | None, Option(help=CONTROL)] = None,
+    pseudo_theft: Annotated[list[str] | None, Option(help=PSEUDO, metavar="FILE=SIBLING")] = None,
+    independent: Annotated[list[Path] | None, Option(help=INDEPENDENT)] = None,
+    alpha: Annotated[float | None, Option(min=0.001, max=0.5, help=ALPHA)] = None,
+    commitment: Annotated[Text, Option(help="The published one; another is refused.")] = None,
     out: Annotated[Path_, Option(help="Also write the result as JSON.")] = None,
+    report: Annotated[Path_, Option(help=REPORT)] = None,
 ) -> None:
-    """Compare a suspect with independent models.
+    """Compare a suspect with your model and its siblings, or with independent models.
 
-    The exit code is 0 for *no evidence of derivation*, 3 for *consistent with derivation*, 4 for
-    *inconclusive*, 1 for bad input.
+    The exit code is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*, 1
+    for bad input.
     """
     from . import case
 
-    if out is not None:
-        case.require_free(out)
-    judged = case.open_case(folder, suspect, independent, alpha, commitment)
+    if report is not None and report.suffix != ".html":
+        raise UserError(f"--report {report} is not accepted; it is written to a .html file.")
+    for path in filter(None, (out, report)):
+        case.require_free(path)
+    given = (independent or (), control or (), pseudo_theft or ())
+    judged = case.open_case(folder, suspect, *given, alpha, commitment)
+    if report is not None:
+        from .report import page
+
+        case.files.write_text(report, page(judged))
     if out is not None:
         case.files.write_json(out, case.record(judged))
     for name, value in case.facts(judged).items():
         print(f"{name + ':':34s}{value}")
     raise typer.Exit(case.verdict.EXIT_CODES[judged.verdict.verdict])
-
-
-@app.command()
-def report(
-    folder: Folder,
-    suspect: Suspect,
-    independent: Independent,
-    out: Annotated[Path, Option(help="The .html page to write, with a .json.")],
-    alpha: Alpha = 0.05,
-    commitment: Commitment = None,
-) -> None:
-    """Verify, and write the result as one page that needs no network, and as JSON beside it."""
-    from . import case
-    from .report import page
-
-    if out.suffix != ".html":
-        raise UserError(f"--out {out} is not accepted; the report is written to a .html file.")
-    for path in (out, out.with_suffix(".json")):
-        case.require_free(path)
-    judged = case.open_case(folder, suspect, independent, alpha, commitment)
-    text, values = page(judged), case.record(judged)
-    case.files.write_text(out, text)
-    case.files.write_json(out.with_suffix(".json"), values)
-    print(f"{out}: {judged.verdict.verdict}")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import secrets
 import tempfile
@@ -16,7 +17,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 from scipy.stats import binom
 
-from sacutils import __version__, files, probes, profiles
+from sacutils import __version__, data, files, probes, profiles, siblings
 from sacutils.data import Images
 from sacutils.files import UserError
 from sacutils.profiles import Strict, sentence
@@ -28,15 +29,17 @@ from .text import plain, read_bytes, refuse
 from .weights import Preprocessing
 
 TOOL = f"sacheck {__version__}"
-CONTROLS = 20
+ANCHORS = 20
 """Plain images mixed among the probes: every model of the task should get them right, so they show
 whether rows fit images."""
-FEWEST_CONTROLS = 10
+FEWEST_ANCHORS = 10
 LARGEST_FILE = 8 * 2**20
-MOST_IMAGES = 5000 + CONTROLS
+MOST_IMAGES = 5000 + ANCHORS
 LARGEST_IMAGES = 2**30
 """Bytes of all images of a folder when they are unpacked."""
 LONGEST_NAME = 100
+VIEWS = 4
+"""Candidates that kind contested takes from each image: itself, and shifted or flipped views."""
 MANIFEST = "manifest.json"
 COMMITMENT = "COMMITMENT"
 
@@ -57,16 +60,27 @@ class Model(Strict):
     preprocessing: Preprocessing
 
 
+class Sibling(Model):
+    """A model of the owner's script and data with another seed, and its probabilities."""
+
+    outputs: list[list[float]]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return Path(self.file).stem
+
+
 class Probe(Strict):
     """One image of the folder.
 
-    `index` is its number among the images that were given; a control is a plain image.
+    `index` is its number among the images that were given; an anchor is a plain image.
     """
 
     file: Annotated[str, Field(pattern=r"^probe-[0-9]{4,6}\.png$")]
     sha256: str
     index: int
-    control: bool
+    anchor: bool
 
 
 class Manifest(Strict):
@@ -78,7 +92,8 @@ class Manifest(Strict):
     nonce: str
     model: Model
     surrogates: list[Model]
-    kind: Literal["normal", "source", "w", "m", "jc"]
+    siblings: list[Sibling]
+    kind: Literal["normal", "source", "w", "m", "jc", "contested"]
     settings: dict[str, int | float | str]
     images: str
     class_names: Annotated[list[str], Field(min_length=2)]
@@ -92,16 +107,19 @@ class Manifest(Strict):
 
     @model_validator(mode="after")
     def _is_possible(self) -> "Manifest":
-        count, controls = len(self.probes), sum(probe.control for probe in self.probes)
+        count, anchors = len(self.probes), sum(probe.anchor for probe in self.probes)
         size = count * self.height * self.width * self.channels
-        names = self.class_names
+        names, relatives = self.class_names, {"source", *(each.name for each in self.siblings)}
         odd = [n for n in names if not (n.strip() and n.isprintable() and len(n) <= LONGEST_NAME)]
         problems = {
             "a probe is listed twice": len({probe.file for probe in self.probes}) < count,
-            f"{count - controls} probes and {controls} controls; at least 2 and {FEWEST_CONTROLS} "
-            "are needed": count - controls < 2 or controls < FEWEST_CONTROLS,
+            f"{count - anchors} probes and {anchors} anchors; at least 2 and {FEWEST_ANCHORS} "
+            "are needed": count - anchors < 2 or anchors < FEWEST_ANCHORS,
             f"{size:,} bytes when unpacked, not {LARGEST_IMAGES:,} or less": size > LARGEST_IMAGES,
             "a class name occurs twice": len(set(names)) < len(names),
+            f"kind {self.kind} with {len(self.siblings)} siblings; contested needs some, others "
+            "none": (self.kind == "contested") != bool(self.siblings),
+            "a sibling's name occurs twice, or is 'source'": len(relatives) <= len(self.siblings),
             f"the class name {plain(''.join(odd[:1]))!r} is not accepted; 1 to {LONGEST_NAME} "
             "characters that can be printed are": bool(odd),
         }
@@ -112,7 +130,7 @@ class Manifest(Strict):
 class Fingerprint(NamedTuple):
     """A fingerprint that was read and checked.
 
-    `pixels` are probes and controls in the order of the files, uint8, shape (n, channels, height,
+    `pixels` are probes and anchors in the order of the files, uint8, shape (n, channels, height,
     width), and `answers` the owner's in the same order; `commitment` is the SHA-256 of the manifest
     file.
     """
@@ -125,13 +143,20 @@ class Fingerprint(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """File names of probes and controls."""
+        """File names of probes and anchors."""
         return [probe.file for probe in self.manifest.probes]
 
     @property
-    def is_control(self) -> np.ndarray:
-        """Which images are controls, bool, shape (n,)."""
-        return np.array([probe.control for probe in self.manifest.probes])
+    def is_anchor(self) -> np.ndarray:
+        """Which images are anchors, bool, shape (n,)."""
+        return np.array([probe.anchor for probe in self.manifest.probes])
+
+    @property
+    def members(self) -> dict[str, np.ndarray]:
+        """Probabilities of the source and its siblings by name, shape (n, classes) each."""
+        own = answers.convert(self.answers, "probabilities", self.answers.k).numpy()
+        more = {each.name: np.array(each.outputs) for each in self.manifest.siblings}
+        return {"source": own} | more
 
 
 def make(
@@ -143,15 +168,17 @@ def make(
     settings: profiles.Probes,
     seed: int = 0,
 ) -> Fingerprint:
-    """Choose probes and controls, ask the owner's model, and write a fingerprint folder, which must
+    """Choose probes and anchors, ask the owner's model, and write a fingerprint folder, which must
     not exist.
 
-    `models` are the owner's and, for ``w``, some that were extracted from it; with each what is
-    recorded of it. ``source`` and ``w`` need true labels; repeated images of the pool are left out.
-    `class_names` are those of the model's outputs; the rest is as for ``probes.make``, and the seed
-    is also that of the order of the files.
+    `models` are the owner's and, for ``w``, some that were extracted from it, for ``contested`` its
+    siblings; with each what is recorded of it. ``source`` and ``w`` need true labels; repeated
+    images of the pool are left out. `class_names` are those of the model's outputs; the rest is as
+    for ``probes.make``, and the seed is also that of the order of the files.
     """
-    labelled, surrogates = pool.class_names is not None, len(models) - 1
+    labelled = pool.class_names is not None
+    members = models if kind == "contested" else models[:1]
+    surrogates = len(models) - len(members)
     if folder.exists() or folder.is_symlink():
         raise UserError(f"{folder} exists; fingerprints are never overwritten, give another name.")
     if kind in ("source", "w") and not labelled:
@@ -165,18 +192,28 @@ def make(
     outputs = owner(images.pixels)
     if outputs.shape[1] != len(class_names):
         raise UserError(f"The model has {outputs.shape[1]} outputs, not {len(class_names)}.")
-    rows = [outputs, *(answer(images.pixels) for answer, _ in others)]
-    predictions = torch.from_numpy(np.stack([row.argmax(1) for row in rows]))
-    chosen = probes.make(kind, images, predictions, settings, seed)
-    controls = _controls(images, outputs, set(chosen.index.tolist()), labelled)
+    if kind == "contested":
+        chosen = contested(members, images.pixels, settings.count, seed)
+    else:
+        rows = [outputs, *(answer(images.pixels) for answer, _ in others)]
+        predictions = torch.from_numpy(np.stack([row.argmax(1) for row in rows]))
+        chosen = probes.make(kind, images, predictions, settings, seed)
+    anchors = _anchors(images, outputs, set(chosen.index.tolist()), labelled)
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(chosen.index) + len(controls), generator=generator)
-    pixels = torch.cat([chosen.pixels, images.pixels[controls]])[order]
+    order = torch.randperm(len(chosen.index) + len(anchors), generator=generator)
+    pixels = torch.cat([chosen.pixels, images.pixels[anchors]])[order]
     if len(torch.unique(pixels.flatten(1), dim=0)) < len(pixels):
         raise UserError(f"kind {kind!r} makes some probes equal; choose fewer, or other images.")
-    index = different[torch.cat([chosen.index, controls])[order]].tolist()
+    index = different[torch.cat([chosen.index, anchors])[order]].tolist()
     contents = [encode(image) for image in pixels]
     own = answers.detect(owner(pixels), "Your model")
+    relatives = []
+    for answer, model in members[1:]:
+        theirs = answers.detect(answer(pixels), model.file)
+        what = f"{plain(model.file)} answers with {theirs.form}, your model with {own.form}"
+        refuse(what, {"; members must answer alike": theirs.form != own.form})
+        outputs = answers.rounded(answers.convert(theirs, "probabilities", theirs.k).numpy())
+        relatives.append(Sibling(**dict(model), outputs=outputs))
     used = {"count", *{"m": ("patch", "patch_position"), "jc": ("jpeg_severity",)}.get(kind, ())}
     values = {
         "format": "sac-fingerprint-1",
@@ -184,7 +221,8 @@ def make(
         "utc": files.provenance()["utc"],
         "nonce": secrets.token_hex(32),
         "model": described,
-        "surrogates": [model for _, model in others],
+        "surrogates": [model for _, model in models[len(members) :]],
+        "siblings": relatives,
         "kind": kind,
         "settings": settings.model_dump(include=used) | {"seed": seed},
         "images": pool.described,
@@ -195,7 +233,7 @@ def make(
                 file=f"probe-{number:04d}.png",
                 sha256=hashlib.sha256(content).hexdigest(),
                 index=index[number],
-                control=bool(order[number] >= len(chosen.index)),
+                anchor=bool(order[number] >= len(chosen.index)),
             )
             for number, content in enumerate(contents)
         ],
@@ -209,6 +247,43 @@ def make(
         raise UserError(plain(sentence(error, "The fingerprint"), 300) + ".") from None
     _write(folder, manifest, contents)
     return load(folder)
+
+
+def contested(
+    members: list[tuple[Answer, Model]], pixels: torch.Tensor, count: int, seed: int
+) -> probes.Probes:
+    """The `count` candidates on whose labels the members differ most, the source being one member
+    among all (:func:`sacutils.siblings.disagreement`). Candidates are the images and shifted or
+    flipped views of them, at most one of each image while enough images divide the members.
+
+    `pixels` are uint8, shape (n, channels, height, width). Shifts go up to a fourteenth of the
+    side, 2 pixels of 28, which is how the book's models see images in training.
+    """
+    generator, pad = torch.Generator().manual_seed(seed), max(1, pixels.shape[-1] // 14)
+    views = [pixels]
+    views += [data.augment(pixels, pad, True, generator).contiguous() for _ in range(VIEWS - 1)]
+    labels = torch.stack(
+        [
+            torch.from_numpy(np.concatenate([answer(view).argmax(1) for view in views]))
+            for answer, _ in members
+        ]
+    )
+    problems = {f"{len(members) - 1} siblings; at least 2 are needed": len(members) < 3}
+    for (i, (_, one)), (j, (_, other)) in itertools.combinations(enumerate(members), 2):
+        what = f"{plain(other.file)} gives the same labels as {plain(one.file)} for all images; "
+        what += "a sibling is another training of yours, with another seed"
+        problems[what] = torch.equal(labels[i], labels[j])
+    differ = siblings.disagreement(labels).view(VIEWS, -1)
+    for i, j in itertools.combinations(range(VIEWS), 2):
+        differ[j, (views[i] == views[j]).flatten(1).all(1)] = 0  # equal views count once
+    if (differ.amax(0) > 0).sum() >= count:
+        differ *= torch.arange(VIEWS)[:, None] == differ.argmax(0)
+    there = int((differ > 0).sum())
+    what = f"The members differ on {there} candidates; choose so many probes, or give more images"
+    refuse("", problems | {what: there < count})
+    chosen = differ.flatten().argsort(descending=True, stable=True)[:count]
+    view, index = chosen // len(pixels), chosen % len(pixels)
+    return probes.Probes(torch.stack(views)[view, index], index)
 
 
 def _write(folder: Path, manifest: Manifest, contents: list[bytes]) -> None:
@@ -227,7 +302,7 @@ def _write(folder: Path, manifest: Manifest, contents: list[bytes]) -> None:
         staging.rename(folder)
 
 
-def _controls(images: Images, outputs: np.ndarray, taken: set[int], labelled: bool) -> torch.Tensor:
+def _anchors(images: Images, outputs: np.ndarray, taken: set[int], labelled: bool) -> torch.Tensor:
     """The images of which the owner's model is surest, from all classes in turn."""
     own = answers.detect(outputs)
     sure, predicted = answers.convert(own, "probabilities", own.k).numpy().max(1), own.predicted
@@ -236,10 +311,10 @@ def _controls(images: Images, outputs: np.ndarray, taken: set[int], labelled: bo
         if i not in taken and not (labelled and predicted[i] != images.labels[i]):
             ranked.setdefault(int(predicted[i]), []).append(i)
     turns = [(turn, label, i) for label, row in ranked.items() for turn, i in enumerate(row)]
-    chosen = [i for _, _, i in sorted(turns)[:CONTROLS]]
-    if len(chosen) < FEWEST_CONTROLS or len(ranked) < 2:
-        left = f"{len(chosen)} images besides the probes are left as controls"
-        raise UserError(f"{left}, in {len(ranked)} classes; {FEWEST_CONTROLS} are needed, in two.")
+    chosen = [i for _, _, i in sorted(turns)[:ANCHORS]]
+    if len(chosen) < FEWEST_ANCHORS or len(ranked) < 2:
+        left = f"{len(chosen)} images besides the probes are left as anchors"
+        raise UserError(f"{left}, in {len(ranked)} classes; {FEWEST_ANCHORS} are needed, in two.")
     return torch.tensor(chosen)
 
 
@@ -269,6 +344,9 @@ def load(folder: Path, published: str | None = None) -> Fingerprint:
         raise UserError(f"{folder / 'probes'} holds two equal images; make the fingerprint anew.")
     given, classes = (manifest.outputs, manifest.form, manifest.k), len(manifest.class_names)
     own = answers.stated(*given, str(path), names, classes)
+    for each in manifest.siblings:
+        where = f"{path}: {plain(each.file)}"
+        answers.stated(each.outputs, "probabilities", classes, where, names, classes)
     return Fingerprint(folder, manifest, commitment, pixels, own)
 
 
@@ -297,36 +375,36 @@ def _read_png(folder: Path, probe: Probe, manifest: Manifest) -> torch.Tensor:
     return torch.from_numpy(array.reshape(*size[::-1], -1)).permute(2, 0, 1)
 
 
-class Controls(NamedTuple):
-    """How many controls a suspect answers as the owner's model does, and how many are needed."""
+class Anchors(NamedTuple):
+    """How many anchors a suspect answers as the owner's model does, and how many are needed."""
 
     agree: int
     total: int
     needed: int
 
 
-def controls(fingerprint: Fingerprint, suspect: Answers) -> Controls:
+def anchors(fingerprint: Fingerprint, suspect: Answers) -> Anchors:
     r"""Whether a suspect's rows belong to these images and its columns to these classes.
 
-    Were the rows in another order or the classes others, each control would agree with probability
+    Were the rows in another order or the classes others, each anchor would agree with probability
     :math:`\sum_c p_c q_c` (the shares of class c among the owner's and the suspect's answers). More
     agreements are needed than such a binomial variable exceeds once in a thousand times.
     """
-    rows = fingerprint.is_control
+    rows = fingerprint.is_anchor
     mine, theirs = fingerprint.answers.predicted[rows], suspect.predicted[rows]
     total, classes = len(mine), len(fingerprint.manifest.class_names)
     shares = [np.bincount(labels, minlength=classes) / total for labels in (mine, theirs)]
     needed = min(total, int(binom.ppf(0.999, total, float(shares[0] @ shares[1]))) + 1)
-    return Controls(int((mine == theirs).sum()), total, needed)
+    return Anchors(int((mine == theirs).sum()), total, needed)
 
 
-def check_controls(fingerprint: Fingerprint, suspect: Answers, where: str) -> Controls:
-    """The result of :func:`controls`; refused if the suspect answers them as by chance."""
-    result = controls(fingerprint, suspect)
+def check_anchors(fingerprint: Fingerprint, suspect: Answers, where: str) -> Anchors:
+    """The result of :func:`anchors`; refused if the suspect answers them as by chance."""
+    result = anchors(fingerprint, suspect)
     if result.agree < result.needed:
         raise UserError(
             f"{where} agrees with the owner's model on {result.agree} of the {result.total} plain "
-            f"control images, {result.needed} are needed; rows are in another order, classes are "
+            f"anchor images, {result.needed} are needed; rows are in another order, classes are "
             "others, or images are prepared in another way."
         )
     return result

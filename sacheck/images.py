@@ -45,7 +45,7 @@ def read_pool(folder: Path, size: int | None, channels: int, most: int = 10_000)
     kind, names = "folder", None
     if any(path.is_dir() for path in folder.iterdir()):
         # not data.load, which is for profiles: it needs a home and sides of at most 256 pixels
-        kind, (images, names) = "ImageFolder", data._imagefolder(folder.resolve(), side)
+        kind, (images, names) = "ImageFolder", data.image_folder(folder.resolve(), side)
     else:
         resized = [_read(path).resize((side, side), Image.Resampling.BILINEAR) for path in paths]
         pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)

@@ -15,24 +15,33 @@ from sacutils import figures, files
 
 from . import fingerprint, verdict
 from .case import Case, facts
-from .verdict import Verdict
+from .verdict import RankVerdict, SiblingVerdict
 
 SENTENCES = {
-    verdict.DERIVATION: "The answers are consistent with derivation from the owner's model.",
+    verdict.DERIVATION: "The answers are evidence of derivation from the owner's model.",
     verdict.NO_EVIDENCE: "The answers are no evidence of derivation from the owner's model.",
-    verdict.INCONCLUSIVE: "The comparison is inconclusive.",
+    verdict.NOT_DECIDABLE: "By these answers the question is not decidable.",
 }
 
 
-def among(outcome: Verdict) -> Figure:
-    """A suspect's distance, with its interval, among those of independent models."""
+def among(outcome: RankVerdict | SiblingVerdict) -> Figure:
+    """The source's residual among its siblings' and the suspect's among the controls', or a
+    suspect's distance among those of independent models.
+    """
+    if isinstance(outcome, SiblingVerdict):
+        own, *siblings = outcome.residuals.values()
+        rows = [("source", own, "members, for this suspect")]
+        rows += [("sibling", value, "members, for this suspect") for value in siblings]
+        rows += [("control", value, "source, for others") for value in outcome.controls.values()]
+        rows += [("suspect", own, "source, for others")]
+        frame = pd.DataFrame(rows, columns=["role", "residual", "whose"])
+        label = "residual: log-likelihood of the answers, corrected, per probe"
+        return figures.strips(frame, "residual", "whose", label=label, role="role", counts=False)
     others = len(outcome.independent)
     frame = pd.DataFrame(
         {
             "role": ["independent"] * others + ["suspect"],
             "distance": [*outcome.independent.values(), outcome.distance],
-            "low": [np.nan] * others + [outcome.distance_low],
-            "high": [np.nan] * others + [outcome.distance_high],
         }
     )
     label = "correlation distance to the owner's model"
@@ -42,7 +51,7 @@ def among(outcome: Verdict) -> Figure:
 def pictures(case: Case) -> dict[str, Figure]:
     """The figures of a report: probes, matrices, and the suspect among independent models."""
     own, outcome = case.fingerprint, case.verdict
-    probes = np.flatnonzero(~own.is_control)[:24]
+    probes = np.flatnonzero(~own.is_anchor)[:24]
     mine, theirs, names = own.answers.predicted, case.suspect.predicted, own.manifest.class_names
     pixels, titles = {}, {}
     for start in range(0, len(probes), 8):
@@ -53,12 +62,12 @@ def pictures(case: Case) -> dict[str, Figure]:
             names[mine[i]] + ("" if mine[i] == theirs[i] else f"\n≠ {names[theirs[i]]}")
             for i in part
         ]
-    pair = verdict.matrices([own.answers, case.suspect], ~own.is_control, outcome.form, outcome.k)
-    return {
-        "probes": figures.images(pixels, titles),
-        "matrices": figures.matrices({"owner's model": pair[0], "suspect": pair[1]}),
-        "among": among(outcome),
-    }
+    drawn = {"probes": figures.images(pixels, titles), "among": among(outcome)}
+    if isinstance(outcome, RankVerdict):
+        both, rows = [own.answers, case.suspect], ~own.is_anchor
+        pair = verdict.matrices(both, rows, outcome.form, outcome.k)
+        drawn["matrices"] = figures.matrices({"owner's model": pair[0], "suspect": pair[1]})
+    return drawn
 
 
 def embedded(figure: Figure) -> str:
@@ -84,7 +93,7 @@ def page(case: Case) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    rows, names = ~case.fingerprint.is_control, case.fingerprint.manifest.class_names
+    rows, names = ~case.fingerprint.is_anchor, case.fingerprint.manifest.class_names
     mine, theirs = case.fingerprint.answers.predicted[rows], case.suspect.predicted[rows]
     counts = [(name, mine == i, theirs == i) for i, name in enumerate(names)]
     labels = [(name, int(a.sum()), int((a & b).sum())) for name, a, b in counts if a.any()]
@@ -98,4 +107,5 @@ def page(case: Case) -> str:
         tool=fingerprint.TOOL,
         shown=shown,
         resamples=verdict.RESAMPLES,
+        by_siblings=isinstance(case.verdict, SiblingVerdict),
     )

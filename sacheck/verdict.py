@@ -1,41 +1,38 @@
-"""What a distance means: a suspect's rank among independent models."""
+"""What answers mean: the source among its siblings, or a suspect among independent models."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from sacutils import correlation
+from sacutils import correlation, siblings
+from sacutils.siblings import DERIVATION, NO_EVIDENCE, NOT_DECIDABLE
 
 from . import answers
 from .answers import Answers
 
-DERIVATION = "consistent with derivation"
-NO_EVIDENCE = "no evidence of derivation"
-INCONCLUSIVE = "inconclusive"
-EXIT_CODES = {NO_EVIDENCE: 0, DERIVATION: 3, INCONCLUSIVE: 4}
+EXIT_CODES = {NO_EVIDENCE: 0, DERIVATION: 3, NOT_DECIDABLE: 4}
 """Exit code of each verdict; 1 is bad input and 2 a wrong use of the command line."""
 RESAMPLES = 2000
 """Draws of the bootstrap over probes."""
 
 
-class Verdict(NamedTuple):
-    """The outcome of a comparison: `DERIVATION`, `NO_EVIDENCE` or `INCONCLUSIVE`, and the rule that
-    led to it in words.
+class RankVerdict(NamedTuple):
+    """The outcome of :func:`by_rank`: `DERIVATION`, `NO_EVIDENCE` or `NOT_DECIDABLE`, and the rule
+    that led to it in words.
 
-    `distance` is the correlation distance to the owner's model, with its 95 % interval by bootstrap
-    over probes; `independent` that of the independent models by name, the nearest first. `p` is
-    the p-value under the hypothesis that the suspect is one more independent model, with its 90 %
-    interval by the same bootstrap (each bound holds for 95 % of the resamples), and `p_floor` the
-    smallest that so many models allow. All were compared in the output form `form`, in which
-    answers name `k` classes. `agreement` is the share of probes with the owner's label.
+    `distance` is the correlation distance to the owner's model, `independent` that of the
+    independent models by name, the nearest first. `p` is the p-value under the hypothesis that the
+    suspect is one more independent model, with its 90 % interval by a bootstrap over probes (each
+    bound holds for 95 % of the resamples), and `p_floor` the smallest that so many models allow.
+    All were compared in the output form `form`, in which answers name `k` classes. `agreement` is
+    the share of probes with the owner's label. `found` says of each pseudo-theft whether the same
+    comparison finds it.
     """
 
     verdict: str
     reason: str
     distance: float
-    distance_low: float
-    distance_high: float
     p: float
     p_low: float
     p_high: float
@@ -45,6 +42,95 @@ class Verdict(NamedTuple):
     k: int
     agreement: float
     independent: dict[str, float]
+    found: dict[str, bool]
+
+
+class SiblingVerdict(NamedTuple):
+    """The outcome of :func:`by_siblings`, `verdict` to `found` as in :class:`RankVerdict`.
+
+    `p_siblings`, `rank_p`, `p_controls` and `p`: see :func:`sacutils.siblings.sibling_test`.
+    `residuals` are the members' for the suspect, the source first, and `controls` the source's for
+    each control. Of `pairs` of a member, as the source, and a control, left out, `accused` get the
+    verdict *derivation*, and `worst` of the controls with the unluckiest member.
+    """
+
+    verdict: str
+    reason: str
+    p_siblings: float
+    rank_p: float
+    p_controls: float
+    p: float
+    alpha: float
+    form: str
+    k: int
+    agreement: float
+    found: dict[str, bool]
+    residuals: dict[str, float]
+    controls: dict[str, float]
+    accused: int
+    pairs: int
+    worst: int
+
+
+def by_siblings(
+    members: dict[str, np.ndarray],
+    suspect: Answers,
+    controls: dict[str, Answers],
+    thefts: dict[str, tuple[Answers, str]],
+    rows: np.ndarray,
+    alpha: float = 0.01,
+) -> SiblingVerdict:
+    """Compare a suspect with the source and its siblings by
+    :func:`sacutils.siblings.sibling_test`, in the most telling form that the suspect and all
+    controls have.
+
+    `members` are probabilities, shape (n, classes), the source's first; `thefts` are answers of
+    students of members, each with its teacher's name, which is the source when it is judged. `rows`
+    (bool) says which images are probes, the others being anchors.
+    """
+    form, k = answers.weakest([suspect, *controls.values()])
+    likelihood = torch.from_numpy(np.stack(list(members.values()))[:, rows])
+    likelihood = (likelihood / likelihood.sum(-1, keepdim=True)).log()
+
+    def scores(models: list[Answers]) -> torch.Tensor:
+        given = [answers.convert(answers.shown_as(m, form, k), form, k) for m in models]
+        mass = torch.stack(given)[:, torch.from_numpy(rows)]
+        return siblings.scores(likelihood, mass / mass.sum(-1, keepdim=True))
+
+    known, asked = scores(list(controls.values())), scores([suspect])
+    test = siblings.sibling_test(asked, known)
+    found = {}
+    for name, (theft, teacher) in thefts.items():
+        rehearsed = siblings.sibling_test(scores([theft]), known, list(members).index(teacher))
+        found[name] = bool(rehearsed.p <= alpha)
+    rest = torch.stack([known[torch.arange(len(known)) != i] for i in range(len(known))])
+    false = siblings.sibling_test(known, rest, None).p <= alpha
+    values = {name: float(value) for name, value in test._asdict().items()}
+    counts = len(members) - 1, len(controls)
+    verdict = siblings.verdict(values["p"], alpha, *counts)
+    needed = siblings.FEWEST_SIBLINGS, siblings.FEWEST_CONTROLS
+    among = values["p_siblings"] <= alpha, values["p_controls"] <= alpha
+    stands = [f"{'stands' if yes else 'does not stand'} out among" for yes in among]
+    reason = f"The source {stands[0]} its siblings, and the suspect {stands[1]} the controls, at "
+    reason += f"the level {alpha:g}."
+    if verdict == NOT_DECIDABLE:
+        reason = "{} siblings and {} controls; {} and {} are needed.".format(*counts, *needed)
+    mine = next(iter(members.values()))[rows].argmax(1)
+    return SiblingVerdict(
+        verdict=verdict,
+        reason=reason,
+        **values,
+        alpha=alpha,
+        form=form,
+        k=k,
+        agreement=float((mine == suspect.predicted[rows]).mean()),
+        found=found,
+        residuals=dict(zip(members, siblings.residuals(asked[0], known).tolist(), strict=True)),
+        controls=dict(zip(controls, siblings.control_residuals(known)[:, 0].tolist(), strict=True)),
+        accused=int(false.sum()),
+        pairs=false.numel(),
+        worst=int(false.sum(0).max()),
+    )
 
 
 def p_value(value: np.ndarray, independent: np.ndarray) -> np.ndarray:
@@ -87,19 +173,21 @@ def matrices(models: list[Answers], rows: np.ndarray, form: str, k: int) -> torc
     return torch.stack([correlation.cosine_matrix(values) for values in outputs])
 
 
-def judge(
+def by_rank(
     owner: Answers,
     suspect: Answers,
     independent: dict[str, Answers],
     rows: np.ndarray,
     alpha: float = 0.05,
+    thefts: dict[str, Answers] | None = None,
     seed: int = 0,
-) -> Verdict:
+) -> RankVerdict:
     """Compare a suspect with the owner's model, and the result with independent models, by
-    :func:`rule` and in the most telling output form that all of them have.
+    :func:`rule` and in the most telling output form that all of them have. For owners who cannot
+    retrain: what it promises rests on how the independent models were chosen.
 
-    `rows` (bool) says which images are probes, the others being controls; `seed` is that of the
-    bootstrap over probes.
+    `rows` (bool) says which images are probes, the others being anchors; `thefts` are models known
+    to be derived, each judged in the same way; `seed` is that of the bootstrap over probes.
     """
     form, k = answers.weakest([owner, suspect, *independent.values()])
     mine, *others = matrices([owner, suspect, *independent.values()], rows, form, k)
@@ -110,15 +198,17 @@ def judge(
     p = float(p_value(distances[0], distances[1:]))
     p_drawn = p_value(drawn[:, 0], drawn[:, 1:])
     p_low, p_high = np.quantile(p_drawn, (0.05, 0.95), method="inverted_cdf").tolist()
-    low, high = np.quantile(drawn[:, 0], (0.025, 0.975)).tolist()
     verdict, reason = rule(p, p_low, p_high, alpha, len(independent))
     ranked = sorted(zip(independent, distances[1:].tolist(), strict=True), key=lambda pair: pair[1])
-    return Verdict(
+    found = {}
+    for name, theft in (thefts or {}).items():
+        alike = answers.shown_as(theft, form, k)
+        again = by_rank(owner, alike, independent, rows, alpha, seed=seed)
+        found[name] = again.verdict == DERIVATION
+    return RankVerdict(
         verdict=verdict,
         reason=reason,
         distance=float(distances[0]),
-        distance_low=low,
-        distance_high=high,
         p=p,
         p_low=p_low,
         p_high=p_high,
@@ -128,6 +218,7 @@ def judge(
         k=k,
         agreement=float((owner.predicted == suspect.predicted)[rows].mean()),
         independent=dict(ranked),
+        found=found,
     )
 
 
@@ -135,20 +226,20 @@ def rule(p: float, p_low: float, p_high: float, alpha: float, n: int) -> tuple[s
     """The verdict and its reason, from a p-value, its interval, the level and the number of
     independent models.
 
-    *Consistent with derivation* if p and its whole interval are at most `alpha`; *no evidence of
-    derivation* if they are above it; *inconclusive* if they lie on both sides, or if with `n`
-    models p could not be as small as `alpha`.
+    *Derivation* if p and its whole interval are at most `alpha`; *no evidence of derivation* if
+    they are above it; *not decidable* if they lie on both sides, or if with `n` models p could not
+    be as small as `alpha`.
     """
     floor = 1 / (n + 1)
     if floor > alpha:
-        return INCONCLUSIVE, (
+        return NOT_DECIDABLE, (
             f"With {n} independent models no p-value below {floor:.3f} is possible, "
             f"and the level is {alpha:g}."
         )
     # a bootstrap's interval need not hold the value itself
     if min(p, p_low) <= alpha < max(p, p_high):
         reason = f"With other probes the p-value could fall on either side of {alpha:g}."
-        return INCONCLUSIVE, reason
+        return NOT_DECIDABLE, reason
     nearer = "nearer to the owner's model than independent models are"
     if p > alpha:
         return NO_EVIDENCE, f"The suspect is not {nearer}, at the level {alpha:g}."

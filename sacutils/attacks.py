@@ -19,6 +19,8 @@ from .files import UserError
 from .profiles import Adversarial, Recipe
 from .training import History, LossAndHits, Objective, cross_entropy_to, logits_of, train
 
+NOISE = 0.3
+"""Share of the answers that a noisy service replaces."""
 Query = Callable[[torch.Tensor], torch.Tensor]
 Made = tuple[nn.Module, History]
 
@@ -56,6 +58,22 @@ def black_box(source: nn.Module) -> Query:
         return source(x).float()
 
     return query
+
+
+def noisy(query: Query, share: float, seed: int) -> Query:
+    """A service that gives a random class, of all classes alike and with certainty, for a `share`
+    (0 to 1) of the images; which ones is drawn anew at each call.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        logits = query(x)
+        replaced = torch.rand(len(x), generator=generator) < share
+        drawn = torch.randint(logits.shape[1], (len(x),), generator=generator)
+        certain = 100.0 * F.one_hot(drawn, logits.shape[1]).to(logits)
+        return torch.where(replaced[:, None].to(logits.device), certain, logits)
+
+    return answer
 
 
 def train_independent(architecture: str, task: Task) -> Made:
@@ -183,6 +201,14 @@ def extract_label(query: Query, student: str, task: Task) -> Made:
     return task.train(task.build(student), label_objective(query))
 
 
+def extract_once(source: nn.Module, student: str, task: Task) -> Made:
+    """Extract-L with one question for each image, as it is: the student learns the same answer on
+    all shifted and flipped versions of it.
+    """
+    answers = logits_of(source, task.images.pixels).argmax(1).to(task.images.labels.device)
+    return train_independent(student, task._replace(images=task.images._replace(labels=answers)))
+
+
 def extract_probability(query: Query, student: str, task: Task) -> Made:
     """Extract-P: knowledge distillation from the source's probabilities, asked anew for each
     augmented batch, see :func:`probability_objective`; the recipe is a ``Distillation``.
@@ -196,6 +222,18 @@ def extract_adversarial(query: Query, student: nn.Module, task: Task) -> Made:
     which moves its decision boundary, see :func:`adversarial_objective`.
     """
     return task.train(copy.deepcopy(student), adversarial_objective(query, task.recipe))
+
+
+def quantise(parent: nn.Module) -> nn.Module:
+    r"""A copy whose weights are rounded to 8 bits: of each convolution and linear layer
+    :math:`w \to s\,\mathrm{round}(w / s)` with :math:`s = \max|w| / 127`.
+    """
+    model = copy.deepcopy(parent)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            step = layer.weight.detach().abs().max() / 127
+            layer.weight.data = (layer.weight.detach() / step).round() * step
+    return model
 
 
 def perturb(

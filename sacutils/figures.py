@@ -10,7 +10,7 @@ lines come in the order of the rows. A column, role or option that does not exis
   where there is no hue; with hue, which then gives marker, dash and legend, it is the colour.
 - facet, row: columns with a panel for each value or pair of values; columns: panels side by side.
 - dots: a second frame with the same columns, single models beside their mean.
-- levels: lines across the figure by their names in the legend; a role's line has its colour.
+- levels: lines across the figure, by role.
 - limits, guess: ends of the scale of values; where guessing lies on it.
 """
 
@@ -31,7 +31,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import files
-from .steps import LABELS
+from .steps import LABELS, STEPS
 
 
 class Look(NamedTuple):
@@ -77,10 +77,28 @@ STEP_LOOKS = {
     "independent_owner": ROLES["independent_owner"],
     "independent_transfer": Look(LABELS["independent_transfer"], _BLUE, "<", "-."),
     "independent_corrupted": Look(LABELS["independent_corrupted"], _BLUE, ">", (0, (6, 2))),
-    **{name: Look(LABELS[name], _GREY, "p", "-.") for name in ("surrogate", "chooser")},
+    "extract_once": Look(LABELS["extract_once"], _VERMILLION, "^", "-."),
+    "extract_plain": Look(LABELS["extract_plain"], _VERMILLION, "v", "-.", False),
+    "extract_noisy": Look(LABELS["extract_noisy"], _VERMILLION, "X", "-."),
+    "chain_finetuned": Look(LABELS["chain_finetuned"], _VERMILLION, "P", (0, (6, 2))),
+    "chain_pruned": Look(LABELS["chain_pruned"], _VERMILLION, "h", (0, (6, 2))),
+    "chain_quantised": Look(LABELS["chain_quantised"], _VERMILLION, "p", (0, (6, 2))),
+    "independent_plain": Look(LABELS["independent_plain"], _BLUE, "s", "-."),
+    "independent_owner_plain": Look(LABELS["independent_owner_plain"], _BLUE, "D", "-.", False),
+    "overlap": Look(LABELS["overlap"], _BLUE, "p", (0, (6, 2))),
+    "sibling": ROLES["sibling"],
+    "student_of_sibling": Look(LABELS["student_of_sibling"], "#009e73", "s", "-."),
+    "student_of_stranger": Look(LABELS["student_of_stranger"], "#009e73", "D", "--", False),
+    "surrogate": Look(LABELS["surrogate"], _GREY, "p", "-."),
+    "surrogate_probability": Look(LABELS["surrogate_probability"], _GREY, "p", "--", False),
+    **{
+        name: Look(step.label, _GREY, "X", _DOTS)
+        for name, step in STEPS.items()
+        if step.role == "control"
+    },
 }
 """Where steps are told apart: copies of the source's weights are orange, extraction vermillion,
-independent models blue, the owner's helpers grey."""
+independent models blue, students of another green, the owner's helpers and controls grey."""
 
 SERIES = ["#332288", "#999933", "#882255", "#b0a0d0"]
 """For what is no role (output forms, probe sets, splits): none of these is a role's colour."""
@@ -259,14 +277,6 @@ def _finish(fig: Figure, x_label: str, y_label: str = "", legend: bool = True) -
     return fig
 
 
-def _levels(ax: Axes, levels: dict[str, float] | None) -> None:
-    for k, (name, level) in enumerate((levels or {}).items()):
-        known = name in ROLES or name in STEP_LOOKS
-        of = look(name) if known else Look(name, "#444444", dash=DASHES[1 + k % 5])
-        dash = "--" if of.dash == "-" else of.dash
-        ax.axhline(level, color=of.colour, linestyle=dash, linewidth=1.2, label=of.label)
-
-
 def _scale(ax: Axes, axis: str, limits: tuple | None, guess: float | None = None) -> None:
     """Limits with a margin, and the line of guessing."""
     if limits:
@@ -438,18 +448,16 @@ def _ticks(ax: Axes, values: list[float], log: bool, width: float) -> None:
 
 def curves(frame: pd.DataFrame, x: str, y: str, *, x_label: str, y_label: str,
            hue: str | None = None, role: str | None = None, facet: str | None = None,
-           columns: int | None = None, band: bool = True, log: str = "",
+           columns: int | None = None, band: bool = True, log: bool = False,
            levels: dict[str, float] | None = None,
            limits: tuple[float, float] | None = None, guess: float | None = None,
            share_y: bool = True) -> Figure:  # fmt: skip
     """A line per series over numbers or, in the order of the rows, over words.
 
-    Intervals are bands or, without `band`, bars side by side. The axes named in `log` ("", "x",
-    "y" or "xy") are logarithmic. Without `share_y` each panel has its own vertical scale.
+    Intervals are bands or, without `band`, bars side by side. With `log` the horizontal axis is
+    logarithmic. Without `share_y` each panel has its own vertical scale.
     """
     _need(frame, x, y, hue, role, facet)
-    if log not in ("", "x", "y", "xy"):
-        raise files.UserError(f'log is {log!r}; it may be "", "x", "y" or "xy".')
     series, words = _series(frame, hue, role), not pd.api.types.is_numeric_dtype(frame[x])
     values = _unique(frame, x) if words else sorted(frame[x].unique())
     fig, panels = _grid(frame, [facet, None], columns, 2.1 if facet else 2.6, share_y)
@@ -462,19 +470,23 @@ def curves(frame: pd.DataFrame, x: str, y: str, *, x_label: str, y_label: str,
             wide = _widths(mine, y)
             if not band:  # bars side by side
                 aside = 0.05 / width * (k - (len(series) - 1) / 2)
-                at = at * ratio**aside if "x" in log else at + aside * span
+                at = at * ratio**aside if log else at + aside * span
             ax.errorbar(at, mine[y], yerr=None if band else wide, elinewidth=1.2, **style)
             if wide is not None and band:
                 shade = {"color": of.colour, "alpha": 0.18, "linewidth": 0}
                 ax.fill_between(at, mine["low"], mine["high"], **shade)
-        _levels(ax, levels)
-        ax.set(**{f"{axis}scale": "log" for axis in log})
+        for name, level in (levels or {}).items():
+            line = look(name)
+            style = {"color": line.colour, "linestyle": "--", "linewidth": 1.2}
+            ax.axhline(level, label=line.label, **style)
+        if log:
+            ax.set_xscale("log")
         ax.margins(x=0.08)
         _scale(ax, "y", limits, guess)
         if words:
             _words_across(ax, values, width)
         elif len(values) <= 10:
-            _ticks(ax, values, "x" in log, width)
+            _ticks(ax, values, log, width)
     return _finish(fig, x_label, y_label)
 
 

@@ -1,5 +1,5 @@
-"""The five probe sets. Every probe comes from the probe split, which nothing is trained on and no
-accuracy is reported on.
+"""The probe sets: the five that were published, and those that this book adds. Every probe comes
+from the probe split, which nothing is trained on and no accuracy is reported on.
 """
 
 from collections.abc import Sequence
@@ -9,20 +9,37 @@ import torch
 
 from . import profiles
 from .corruptions import jpeg
-from .data import Images
+from .data import Images, augment
 from .files import UserError
 
 JPEG_QUALITY = (25, 18, 15, 10, 7)
 """JPEG quality at severity 1 to 5, as in imagecorruptions 1.1.2."""
 
-PROBE_SETS = {
+PUBLISHED = {
     "normal": "SAC-normal",
     "source": "SAC-source",
     "w": "SAC-w",
     "m": "SAC-m",
     "jc": "SAC-JC",
 }
-"""Probe sets by name, with the name that is shown."""
+"""SAC's own probe sets by name, with the name that is shown."""
+PLACEBOS = {"placebo": "Placebo", "placebo_pool": "Placebo (pool)"}
+"""The choices of ``contrast`` and ``contrast_pool`` by models that never saw the source."""
+PROBE_SETS = PUBLISHED | {
+    "wide": "SAC-m (wide)",
+    "contrast": "SAC-w (contrast)",
+    "contrast_pool": "Contrast (pool)",
+    **PLACEBOS,
+}
+"""All probe sets. SAC-w's rule is not published: ``w`` is one reading, ``contrast`` the other, and
+neither is verified.
+"""
+WIDE = 0.5
+"""Side of the patch of ``wide`` as a share of the image's; it lies in the middle."""
+SHIFT = 2
+"""Pixels by which images of the pool are shifted at most, as in training."""
+PRIOR = 0.02
+"""Variance that is added in :func:`contrast_scores`, since few models cannot show theirs."""
 
 
 class Probes(NamedTuple):
@@ -102,6 +119,45 @@ def compressed(images: Images, count: int, severity: int) -> Probes:
     return base._replace(pixels=jpeg(base.pixels, JPEG_QUALITY[severity - 1]))
 
 
+def pool(images: Images, seed: int) -> Probes:
+    """Candidates for :func:`contrast`, four of each image: as it is; shifted by at most `SHIFT`
+    pixels and perhaps flipped; its right half from another image; the mean of both images. The
+    other image is that of a random permutation.
+    """
+    pixels, generator = images.pixels, torch.Generator().manual_seed(seed)
+    donor = pixels[torch.randperm(len(pixels), generator=generator).to(pixels.device)]
+    half, middle = pixels.clone(), pixels.shape[-1] // 2
+    half[..., middle:] = donor[..., middle:]
+    blend = ((pixels.int() + donor.int()) // 2).to(torch.uint8)
+    shifted = augment(pixels, SHIFT, True, generator).contiguous()
+    views = [pixels, shifted, half, blend]
+    return Probes(torch.cat(views), torch.arange(len(pixels)).repeat(len(views)))
+
+
+def contrast_scores(
+    labels: torch.Tensor, copies: torch.Tensor, others: torch.Tensor
+) -> torch.Tensor:
+    r"""How much more copies of a model repeat its labels than other models do:
+    :math:`(\bar p_C - \bar p_O) / \sqrt{v_C + v_O + 0.02}`, shape (n,), :math:`\bar p` and
+    :math:`v` being mean and variance over models of the probability of the model's label.
+
+    `labels` are int64, shape (n,); `copies` and `others` probabilities, (models, n, classes).
+    """
+    where = torch.arange(len(labels))
+    c, o = (models[:, where, labels] for models in (copies, others))
+    spread = c.var(0, correction=0) + o.var(0, correction=0) + PRIOR
+    return (c.mean(0) - o.mean(0)) / spread.sqrt()
+
+
+def contrast(candidates: Probes, scores: torch.Tensor, count: int) -> Probes:
+    """The `count` candidates with the highest scores, ties in the order of the candidates; a
+    ``UserError`` if there are fewer.
+    """
+    _check(count, len(scores), "candidates")
+    chosen = scores.argsort(descending=True, stable=True)[:count]
+    return Probes(candidates.pixels[chosen.to(candidates.pixels.device)], candidates.index[chosen])
+
+
 def make(
     name: str,
     images: Images,
@@ -109,8 +165,8 @@ def make(
     settings: profiles.Probes,
     seed: int,
 ) -> Probes:
-    """A probe set of `PROBE_SETS` from the probe split; `predictions` are those of the source and
-    then its surrogates, see :func:`wrong`, which only ``source`` and ``w`` need.
+    """A probe set of `PUBLISHED`, or ``wide``, from the probe split; `predictions` are those of the
+    source and then its surrogates, see :func:`wrong`, which only ``source`` and ``w`` need.
     """
     count = settings.count
     match name:
@@ -120,9 +176,11 @@ def make(
             return wrong(images, predictions[: 1 if name == "source" else None], count)
         case "m":
             return cutmix(images, count, settings.patch, settings.patch_position, seed)
+        case "wide":
+            return cutmix(images, count, WIDE, "centre", seed)
         case "jc":
             return compressed(images, count, settings.jpeg_severity)
-    raise ValueError(f"name is {name!r}; accepted are {', '.join(PROBE_SETS)}")
+    raise ValueError(f"name is {name!r}; accepted are {', '.join(PUBLISHED)}, wide")
 
 
 def _check(wanted: int, there: int, what: str) -> None:

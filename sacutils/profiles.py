@@ -22,11 +22,17 @@ Architecture = Literal[Small, Large]
 WITHOUT_BATCH_NORMALISATION = ("vgg_s", "vgg13")
 
 StepName = Literal[
-    *("source", "surrogate", "finetune_all", "finetune_last", "prune"),
+    *("source", "surrogate", "surrogate_probability"),
+    *("finetune_all", "finetune_last", "prune"),
     *("extract_label", "extract_probability", "extract_adversarial"),
+    *("extract_once", "extract_plain", "extract_noisy"),
+    *("chain_finetuned", "chain_pruned", "chain_quantised"),
     *("transfer_all", "transfer_last", "transfer_corrupted"),
-    *("independent", "independent_owner", "independent_transfer", "independent_corrupted"),
-    "chooser",
+    *("independent", "independent_owner", "independent_plain", "independent_owner_plain"),
+    *("overlap", "sibling", "student_of_sibling", "student_of_stranger"),
+    *("independent_transfer", "independent_corrupted"),
+    *("control_sibling", "control_student", "control_owner", "control_owner_plain"),
+    "control_reserve",
 ]
 """Kinds of model, see :data:`sacutils.steps.STEPS`."""
 
@@ -93,11 +99,14 @@ class DataSet(Strict):
 
 
 class Splits(Strict):
-    """Numbers of images in the four disjoint splits."""
+    """Numbers of images in the five disjoint splits. The owner has `owner`, on which the source is
+    trained, `probe`, from which probes are taken, and `reserve`, on which its helpers are trained.
+    """
 
     owner: Positive
     attacker: Positive
     probe: Positive
+    reserve: Positive
     test: Positive
 
 
@@ -161,10 +170,10 @@ class Adversarial(Recipe):
     pgd_radius: Rate
 
 
-def _rising(ladder: list[float]) -> list[float]:
-    if ladder != sorted(set(ladder)):
+def _rising(values: list[Any]) -> list[Any]:
+    if values != sorted(set(values)):
         raise ValueError("its values must rise strictly")
-    return ladder
+    return values
 
 
 class Pruning(Recipe):
@@ -193,15 +202,26 @@ class Recipes(Strict):
 
 
 class Zoo(Strict):
-    """Which models, and how many of each."""
+    """Which models, and how many of each.
+
+    Every model on attacker data draws `attacker_share` of that split for itself; what is made from
+    a stolen model keeps that model's images. `surrogates` are trained twice, from labels and from
+    probabilities, `controls` with shifts and without, `independent_plain` on attacker data and on
+    owner data. `overlaps` are the shares of an independent model's images that are the owner's.
+    """
 
     source: Architecture
     students: Annotated[list[Architecture], Field(min_length=1)]
     extracted_per_student: Positive
+    attacker_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    siblings: Annotated[int, Field(ge=2)]
+    controls: Counts
     surrogates: Counts
     independent: Counts
     independent_owner: Counts
-    choosers: Counts
+    independent_plain: Counts
+    overlap: Counts
+    overlaps: Annotated[list[Fraction], Field(min_length=1)] = [0.25, 0.5, 0.75]
     finetuned: Positive
     transferred: Positive
     independent_transfer: Counts
@@ -209,13 +229,19 @@ class Zoo(Strict):
 
 
 class Probes(Strict):
-    """How many probes, and how each set is made."""
+    """How many probes, and how each set is made. The sibling test chooses `contested` probes, in
+    several numbers, from the owner's images and `views` shifted and flipped versions of each.
+    """
 
     count: Annotated[int, Field(ge=4)]
     second_count: Annotated[int, Field(ge=4)]
     patch: Fraction = 0.2
     patch_position: Literal["corner", "centre", "random"] = "corner"
     jpeg_severity: Annotated[int, Field(ge=1, le=5)] = 1
+    contested: Annotated[list[Positive], Field(min_length=1), AfterValidator(_rising)] = [
+        *(300, 1000, 4000)
+    ]
+    views: Count = 3
 
 
 class Variant(Strict):
@@ -239,7 +265,6 @@ class Profile(Strict):
     zoo: Zoo
     recipes: Recipes
     probes: Probes
-    bootstrap: Annotated[int, Field(ge=100)] = 2000
     variants: dict[Annotated[str, Field(pattern=r"^[\w.-]+$")], Variant] = {}
     full: bool = False
     overrides: dict[str, Any] = {}
@@ -273,7 +298,8 @@ class Profile(Strict):
             colour = f"transfer.data.name = {target.name} has colour images"
             raise ValueError(f"{colour} and {grey}; choose a grey target ({', '.join(GREY)})")
         for field, value in zoo if data.channels == 1 else ():
-            names = [value] if isinstance(value, str) else [] if isinstance(value, int) else value
+            names = [value] if isinstance(value, str) else value
+            names = [] if isinstance(names, int | float) else names
             if large := [name for name in names if name in get_args(Large)]:
                 colour = f"zoo.{field}: {large[0]} takes colour images"
                 raise ValueError(f"{colour} and {grey}; choose from {', '.join(get_args(Small))}")
@@ -286,6 +312,10 @@ class Profile(Strict):
         if count > self.splits.probe:
             more = f"probes.count = {count} is more than splits.probe = {self.splits.probe}"
             raise ValueError(f"{more}; lower it or enlarge the split")
+        pool = (self.splits.probe + self.splits.reserve) * (1 + self.probes.views)
+        if (most := self.probes.contested[-1]) > pool:
+            there = f"the {pool} views of the images in splits.probe and splits.reserve"
+            raise ValueError(f"probes.contested asks for {most}, more than {there}; ask for fewer")
         if self.recipes.source.watermark is not None:
             _watermark_fits(self.recipes.source.watermark, data)
         return self
@@ -333,8 +363,8 @@ def sentence(error: pydantic.ValidationError, origin: str) -> str:
     return f"{origin}: {message}."
 
 
-def _checked(values: dict[str, Any], name: str, overrides: dict[str, Any], origin: str) -> Profile:
-    """The profile of a file's values with some replaced, by dotted path."""
+def _replaced(values: dict[str, Any], overrides: dict[str, Any], origin: str) -> dict[str, Any]:
+    """A file's values with some replaced, by dotted path."""
     values = dict(values)
     for key, value in overrides.items():
         *parents, last = str(key).split(".")
@@ -348,6 +378,12 @@ def _checked(values: dict[str, Any], name: str, overrides: dict[str, Any], origi
             section[parent] = dict(section[parent])
             section = section[parent]
         section[last] = value
+    return values
+
+
+def _checked(values: dict[str, Any], name: str, overrides: dict[str, Any], origin: str) -> Profile:
+    """The profile of a file's values with some replaced."""
+    values = _replaced(values, overrides, origin)
     try:
         profile = Profile.model_validate(values, context=True)
     except pydantic.ValidationError as error:
@@ -372,6 +408,13 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     if not isinstance(values, dict):
         kind = type(values).__name__
         raise UserError(f"{path.name} holds {kind} where the named values of a profile belong.")
+    if (base := values.pop("base", None)) is not None:
+        # a regime: another profile with some values replaced, and results of its own
+        if base not in available() or base == name:
+            known = ", ".join(other for other in available() if other != name)
+            raise UserError(f"{path.name}: base = {base!r} is no other profile; there are {known}.")
+        inherited = yaml.safe_load((path.parent / f"{base}.yaml").read_text(encoding="utf-8"))
+        values = _replaced(inherited, values, f"profile {name!r}")
     # a seed that is the profile's own is the same run, whether it was given or not
     own = {key: values.get(key, Profile.model_fields[key].default) for key in ("seed", "full")}
     given = (overrides or {}).items()

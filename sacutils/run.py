@@ -5,7 +5,7 @@ if it is on disk and fresh, and made otherwise.
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import safetensors.torch
@@ -79,7 +79,7 @@ class Run:
 
     @cached_property
     def probes(self) -> dict[str, Probes]:
-        """The five probe sets by the names of `PROBE_SETS`, each made when it is asked for."""
+        """The probe sets by the names of `PROBE_SETS`, each made when it is asked for."""
         return _ProbeSets(self)
 
     @cached_property
@@ -110,7 +110,9 @@ class Run:
 
     def outputs(self, probe_set: str, name: str, form: str = "probabilities") -> torch.Tensor:
         """A model's answers on a probe set in a form, float64, shape (probes, classes)."""
-        return correlation.to_form(self.answers(name, probe_set).double(), form)
+        answers = self.answers(name, probe_set).double()
+        source = self.answers(self.zoo.source, probe_set) if form == "matched" else None
+        return correlation.to_form(answers, form, source)
 
     def matrix(
         self, probe_set: str, name: str, form: str = "probabilities", kind: str = "cosine"
@@ -119,11 +121,11 @@ class Run:
         return correlation.CORRELATIONS[kind](self.outputs(probe_set, name, form))
 
     def digest(self, *code: str, more: Any = None) -> str:
-        """Digest of what is computed from the models' answers: the profile's probes, seed and
-        resamples, every model, the images, some code (see :mod:`sacutils.freshness`), and what
-        else it is made from.
+        """Digest of what is computed from the models' answers: the profile's probes and
+        seed, every model, the images, some code (see :mod:`sacutils.freshness`), and what else it
+        is made from.
         """
-        settings = [self.profile.probes.model_dump(), self.profile.seed, self.profile.bootstrap]
+        settings = [self.profile.probes.model_dump(), self.profile.seed]
         made = [steps.digests(self.profile), steps.data_digest(self.profile)]
         return files.digest_of([settings, made, freshness.code_digest(*code), more])
 
@@ -166,16 +168,57 @@ class _ProbeSets(dict[str, Probes]):
         return self[name]
 
 
+class Judges(NamedTuple):
+    """Names of the models that choose a probe set, none of which is ever evaluated: an owner's
+    model, its copies, and models made without it.
+    """
+
+    owner: list[str]
+    copies: list[str]
+    others: list[str]
+
+
+def judges(run: Run, name: str) -> Judges:
+    """Who chooses a probe set: nobody, or the source with its surrogates and the choosers. In a
+    placebo a sibling that is no member stands for the source and its students for the surrogates:
+    they are students of another owner.
+    """
+    owner, copies = [run.zoo.source], run.names(*steps.SURROGATES)
+    if name in probes.PLACEBOS:
+        owner = run.names("control_sibling")[:1]
+        students = run.names("control_student")
+        copies = [student for student in students if run.zoo.specs[student].parent == owner[0]]
+    match name:
+        case "source":
+            return Judges(owner, [], [])
+        case "w":
+            return Judges(owner, copies, [])
+        case "contrast" | "contrast_pool" | "placebo" | "placebo_pool":
+            return Judges(owner, copies, run.names(*steps.CHOOSERS))
+    return Judges([], [], [])
+
+
 def make_probes(run: Run, name: str) -> dict[str, torch.Tensor]:
     """One probe set as tensors: ``pixels``, ``index`` in the probe split, and number of the image
     in the data set, ``image``. Only the models that choose the probes are asked.
     """
-    split, source = run.material.splits["probe"], run.zoo.source
-    judges = {"source": [source], "w": [source, *run.names("surrogate")]}.get(name, [])
-    run.zoo.announce(judges)
-    answers = [training.logits_of(run.zoo.get(judge), split.pixels) for judge in judges]
-    predictions = [logits.argmax(1) for logits in answers]
-    chosen = probes.make(name, split, predictions, run.profile.probes, run.profile.seed)
+    split, seed, settings = run.material.splits["probe"], run.profile.seed, run.profile.probes
+    asked = judges(run, name)
+    run.zoo.announce([model for models in asked for model in models])
+    candidates = probes.Probes(split.pixels, torch.arange(len(split.labels)))
+    if name.endswith("_pool"):
+        candidates = probes.pool(split, seed)
+    owner, copies, others = (
+        [training.logits_of(run.zoo.get(model), candidates.pixels) for model in models]
+        for models in asked
+    )
+    if asked.others:
+        repeated = (torch.stack(logits).double().softmax(2) for logits in (copies, others))
+        scores = probes.contrast_scores(owner[0].argmax(1), *repeated)
+        chosen = probes.contrast(candidates, scores, settings.count)
+    else:
+        predictions = [logits.argmax(1) for logits in (*owner, *copies)]
+        chosen = probes.make(name, split, predictions, settings, seed)
     pixels, index = chosen.pixels.cpu().contiguous(), chosen.index.clone()
     return {"pixels": pixels, "index": index, "image": run.material.index["probe"][index]}
 

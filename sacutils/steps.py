@@ -7,30 +7,37 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from . import files, freshness
-from .profiles import Profile, Recipe, StepName, load_profile
+from .profiles import (
+    WITHOUT_BATCH_NORMALISATION,
+    Profile,
+    Recipe,
+    StepName,
+    load_profile,
+)
 
 
 class Step(NamedTuple):
     """A kind of model.
 
-    `label` is its name in tables, legends and prose; helpers are the owner's own models for
-    choosing probes, and none of them is evaluated. `images` is the split that it trains on, `make`
-    what follows ``make_`` in the function of :mod:`sacutils.zoo` that makes it. One `job` trains
-    the steps that name it; where none is named, jobs go by architecture. `negatives` are the
-    independent steps that a stolen model is compared with instead of the usual ones, because it
-    left the source's classes or images. `word` stands for the step's name where its seed is
-    derived, so that a change of words changes no weights; `recipe` is its field of
-    ``profile.recipes``, if that is not the step's name.
+    `label` is its name in tables, legends and prose. Helpers choose probes and controls calibrate
+    the sibling test; both are the owner's, and neither is evaluated. `images` is the split that it
+    trains on, `make` what follows ``make_`` in the function of :mod:`sacutils.zoo` that makes it.
+    One `job` trains the steps that name it; where none is named, jobs go by architecture.
+    `negatives` are the independent steps that a stolen model is compared with instead of the usual
+    ones, because it left the source's classes or images. `recipe` is its field of
+    ``profile.recipes``, if that is not the step's name; with `plain` its images are not shifted.
+    What is `full` belongs to full runs only.
     """
 
     label: str
-    role: Literal["source", "helper", "stolen", "independent"]
+    role: Literal["source", "helper", "control", "stolen", "independent"]
     images: str
     make: str
     job: str = ""
     negatives: tuple[str, ...] = ()
-    word: str = ""
     recipe: str = ""
+    plain: bool = False
+    full: bool = False
 
     @property
     def new_labels(self) -> bool:
@@ -41,13 +48,32 @@ class Step(NamedTuple):
 # fmt: off
 STEPS: dict[StepName, Step] = {
     "source": Step("Source", "source", "owner", "independent", "source"),
-    "surrogate": Step("Surrogate", "helper", "owner", "label_student", "surrogates"),
+    "surrogate": Step("Surrogate", "helper", "reserve", "label_student", "surrogates"),
+    "surrogate_probability": Step(
+        "Surrogate (probabilities)", "helper", "reserve", "probability_student", "surrogates",
+        recipe="extract_probability"),
     "finetune_all": Step("Finetune-A", "stolen", "attacker", "finetuned", "finetune"),
     "finetune_last": Step("Finetune-L", "stolen", "attacker", "finetuned", "finetune"),
     "prune": Step("Pruning", "stolen", "attacker", "pruned", "prune"),
     "extract_label": Step("Extract-L", "stolen", "attacker", "label_student"),
     "extract_probability": Step("Extract-P", "stolen", "attacker", "probability_student"),
     "extract_adversarial": Step("Extract-Adv", "stolen", "attacker", "hardened"),
+    "extract_once": Step(
+        "Extract-L (asked once)", "stolen", "attacker", "once_student", recipe="extract_label",
+        full=True),
+    "extract_plain": Step(
+        "Extract-L (plain)", "stolen", "attacker", "label_student", recipe="extract_label",
+        plain=True, full=True),
+    "extract_noisy": Step(
+        "Extract-L (noisy)", "stolen", "attacker", "noisy_student", recipe="extract_label",
+        full=True),
+    "chain_finetuned": Step(
+        "Extract-L, fine-tuned", "stolen", "attacker", "finetuned", recipe="finetune_all",
+        full=True),
+    "chain_pruned": Step(
+        "Extract-L, pruned", "stolen", "attacker", "pruned", recipe="prune", full=True),
+    "chain_quantised": Step(
+        "Extract-L, int8", "stolen", "attacker", "quantised", recipe="extract_label", full=True),
     "transfer_all": Step(
         "Transfer-A", "stolen", "transfer_train", "finetuned", "finetune",
         ("independent_transfer",)),
@@ -57,20 +83,45 @@ STEPS: dict[StepName, Step] = {
     "transfer_corrupted": Step(
         "Transfer-10C", "stolen", "attacker_corrupted", "finetuned", "finetune",
         ("independent_corrupted",)),
-    "independent": Step(
-        "Independent (attacker data)", "independent", "attacker", "independent",
-        word="irrelevant"),
+    "independent": Step("Independent (attacker data)", "independent", "attacker", "independent"),
     "independent_owner": Step(
-        "Independent (owner data)", "independent", "owner", "independent",
-        word="irrelevant_owner", recipe="independent"),
+        "Independent (owner data)", "independent", "owner", "independent", recipe="independent"),
+    "independent_plain": Step(
+        "Independent (attacker data, plain)", "independent", "attacker", "independent",
+        recipe="independent", plain=True, full=True),
+    "independent_owner_plain": Step(
+        "Independent (owner data, plain)", "independent", "owner", "independent",
+        recipe="independent", plain=True, full=True),
+    "overlap": Step(
+        "Independent (overlap)", "independent", "owner and attacker", "independent",
+        recipe="independent", full=True),
+    "sibling": Step(
+        "Sibling", "independent", "owner", "independent", "siblings", recipe="source"),
+    "student_of_sibling": Step(
+        "Student of a sibling", "independent", "attacker", "label_student",
+        recipe="extract_label"),
+    "student_of_stranger": Step(
+        "Student of a stranger", "independent", "attacker", "label_student",
+        recipe="extract_label"),
     "independent_transfer": Step(
         "Independent (new labels)", "independent", "transfer_train", "independent",
-        "independent_transfer", word="irrelevant_transfer"),
+        "independent_transfer"),
     "independent_corrupted": Step(
         "Independent (corrupted)", "independent", "attacker_corrupted", "independent",
-        "independent_corrupted", word="irrelevant_corrupted"),
-    "chooser": Step(
-        "Chooser", "helper", "owner", "independent", "choosers", word="reference",
+        "independent_corrupted"),
+    "control_sibling": Step(
+        "Control (sibling)", "control", "owner", "independent", "controls", recipe="source"),
+    "control_student": Step(
+        "Control (student)", "control", "reserve", "label_student", "controls",
+        recipe="extract_label"),
+    "control_owner": Step(
+        "Control (owner data)", "control", "owner", "independent", "controls",
+        recipe="independent"),
+    "control_owner_plain": Step(
+        "Control (owner data, plain)", "control", "owner", "independent", "controls",
+        recipe="independent", plain=True),
+    "control_reserve": Step(
+        "Control (reserve)", "control", "reserve", "independent", "controls",
         recipe="independent"),
 }
 # fmt: on
@@ -78,25 +129,38 @@ STEPS: dict[StepName, Step] = {
 
 LABELS = {name: step.label for name, step in STEPS.items()}
 ATTACKS = [name for name, step in STEPS.items() if step.role == "stolen"]
-INDEPENDENT = ["independent", "independent_owner"]
-"""Independent models with the source's classes and images."""
 SAME_CLASSES = [name for name in ATTACKS if not STEPS[name].negatives]
-"""Attacks that are compared with these."""
+"""Attacks that leave the source's classes and images, and are compared with `NEGATIVES`."""
 EXTRACTION = ["extract_label", "extract_probability", "extract_adversarial"]
 
 MAIN_NEGATIVES = "attacker data"
 """The comparison that is meant where none is named: the released code's, with models that never
 saw the owner's data."""
+NEGATIVES = {
+    MAIN_NEGATIVES: ["independent", "independent_plain"],
+    "owner data": ["independent_owner", "independent_owner_plain"],
+    "siblings": ["sibling"],
+    "students of another": ["student_of_sibling", "student_of_stranger"],
+}
+"""Independent models with the source's classes and images, by the name of the comparison."""
+INDEPENDENT = [name for group in NEGATIVES.values() for name in group]
+SURROGATES = ["surrogate", "surrogate_probability"]
+"""The owner's own copies of the source, with which probes are chosen."""
+CHOOSERS = ["control_owner", "control_owner_plain"]
+"""The owner's models without the source, in two styles, with which probes are chosen."""
+CONTROLS = ["control_student", "control_owner", "control_owner_plain", "control_reserve"]
+"""Controls of the sibling test; the siblings that teach some of them are none."""
 
 
 def negative_sets(attack: str) -> dict[str, list[str]]:
     """Independent steps that an attack is compared with, by the name of the comparison.
 
-    Models on owner data are the harder comparison: they share the source's training images.
+    Models on owner data are the harder comparison: they share the source's training images. So are
+    students of another: they were made as stolen models are, from a model that is not the source.
     """
     if STEPS[attack].negatives:
         return {MAIN_NEGATIVES: list(STEPS[attack].negatives)}
-    return {MAIN_NEGATIVES: INDEPENDENT[:1], "owner data": INDEPENDENT[1:], "all": INDEPENDENT}
+    return NEGATIVES | {"all": INDEPENDENT}
 
 
 @dataclass(frozen=True)
@@ -106,7 +170,7 @@ class Spec:
     `name` is its history, for example
     ``source(vgg_bn_s)#0 > extract_label(resnet_s)#1 > extract_adversarial#1``, and `step` the last
     step of it. `index` tells models apart that differ in their seed only; `fraction` is the share
-    of pruned channels.
+    of pruned channels, or of the owner's images in an overlap.
     """
 
     name: str
@@ -119,13 +183,15 @@ class Spec:
     @property
     def slug(self) -> str:
         """The name in characters that every file system takes."""
-        plain = str.maketrans({"(": "-", ")": "", "#": "-", "%": "pc"})
-        return self.name.replace(" > ", "__").translate(plain)
+        plain = str.maketrans({"(": "-", ")": "", "#": "-", "%": "pc", ",": ""})
+        return self.name.replace(" > ", "__").translate(plain).replace(" ", "-")
 
     @property
-    def seed_name(self) -> str:
-        """The name from which the model's seed is derived."""
-        return self.name.replace(self.step, STEPS[self.step].word or self.step, 1)
+    def maker(self) -> str:
+        """Who made it, as a name: what is made from a stolen model is made by the same thief, and
+        so is every rung of the ladder of pruning.
+        """
+        return self.step if self.step == "prune" else " > ".join(self.name.split(" > ")[:2])
 
 
 @cache
@@ -133,11 +199,11 @@ def plan(profile: Profile) -> dict[str, Spec]:
     """Every model that the profile asks for, parents before children, by name."""
     zoo = profile.zoo
     specs: dict[str, Spec] = {}
-
     source = f"source({zoo.source})#0"
 
-    def add(name: str, *values: Any) -> None:
-        specs[name] = Spec(name, *values)
+    def add(name: str, step: str, *values: Any) -> None:
+        if profile.full or not STEPS[step].full:
+            specs[name] = Spec(name, step, *values)
 
     def several(step: str, counts: dict[str, int], parent: str | None = None) -> None:
         for architecture, count in counts.items():
@@ -145,30 +211,65 @@ def plan(profile: Profile) -> dict[str, Spec]:
                 name = f"{step}({architecture})#{i}"
                 add(f"{parent} > {name}" if parent else name, step, architecture, i, parent)
 
-    def copies(step: str, count: int) -> None:
-        for i in range(count):
-            add(f"{source} > {step}#{i}", step, zoo.source, i, source)
+    def next_of(step: str, parent: Spec, index: int = 0, fraction: float | None = None) -> None:
+        name = f"{parent.name} > {step}#{index}"
+        add(name, step, parent.architecture, index, parent.name, fraction)
 
     add(source, "source", zoo.source, 0)
-    several("surrogate", zoo.surrogates, source)
+    several("sibling", {zoo.source: zoo.siblings})
+    for step in ("surrogate", "surrogate_probability"):
+        several(step, zoo.surrogates, source)
     for step in ("finetune_all", "finetune_last"):
-        copies(step, zoo.finetuned)
+        for i in range(zoo.finetuned):
+            next_of(step, specs[source], i)
     rung = source
     for fraction in profile.recipes.prune.ladder:
         name = f"{source} > prune({fraction * 100:g}%)#0"
         add(name, "prune", zoo.source, 0, rung, fraction)
         rung = name
     students = dict.fromkeys(zoo.students, zoo.extracted_per_student)
+    one_each = dict.fromkeys(zoo.students, 1)
     for step in ("extract_label", "extract_probability"):
         several(step, students, source)
-    for spec in [spec for spec in specs.values() if spec.step == "extract_label"]:
-        name = f"{spec.name} > extract_adversarial#{spec.index}"
-        add(name, "extract_adversarial", spec.architecture, spec.index, spec.name)
+    for student in [spec for spec in specs.values() if spec.step == "extract_label"]:
+        if student.index > 0:
+            continue
+        next_of("extract_adversarial", student)
+        next_of("chain_finetuned", student)
+        if student.architecture not in WITHOUT_BATCH_NORMALISATION:
+            next_of("chain_pruned", student, fraction=0.5)
+        next_of("chain_quantised", student)
+    for step in ("extract_once", "extract_plain", "extract_noisy"):
+        several(step, one_each, source)
     for step in ("transfer_all", "transfer_last", "transfer_corrupted"):
-        copies(step, zoo.transferred)
-    for step in (*INDEPENDENT, "independent_transfer", "independent_corrupted"):
+        for i in range(zoo.transferred):
+            next_of(step, specs[source], i)
+    for step in (
+        "independent",
+        "independent_owner",
+        "independent_transfer",
+        "independent_corrupted",
+    ):
         several(step, getattr(zoo, step))
-    several("chooser", zoo.choosers)
+    for step in ("independent_plain", "independent_owner_plain"):
+        several(step, zoo.independent_plain)
+    for fraction in zoo.overlaps:
+        for architecture, count in zoo.overlap.items():
+            for i in range(count):
+                name = f"overlap {fraction * 100:g}%({architecture})#{i}"
+                add(name, "overlap", architecture, i, None, fraction)
+    kinds = [kind for kind, count in students.items() for _ in range(count)]
+    for i, architecture in enumerate(kinds):
+        teacher = f"sibling({zoo.source})#{i % zoo.siblings}"
+        name = f"{teacher} > student_of_sibling({architecture})#{i // zoo.siblings}"
+        add(name, "student_of_sibling", architecture, i // zoo.siblings, teacher)
+    several("student_of_stranger", one_each, f"independent({next(iter(zoo.independent))})#0")
+    several("control_sibling", {zoo.source: 2})
+    for i in range(2):
+        several("control_student", one_each, f"control_sibling({zoo.source})#{i}")
+    for step in ("control_owner", "control_owner_plain"):
+        several(step, zoo.controls)
+    several("control_reserve", one_each)
     return specs
 
 
@@ -191,7 +292,14 @@ def derived_seed(*parts: Any) -> int:
 
 def recipe_of(profile: Profile, step: str) -> Recipe:
     """The recipe of a step."""
-    return getattr(profile.recipes, STEPS[step].recipe or step)
+    recipe = getattr(profile.recipes, STEPS[step].recipe or step)
+    return recipe.model_copy(update={"pad": 0}) if STEPS[step].plain else recipe
+
+
+def regime(profile: Profile) -> str:
+    """Whether the source was trained on images that were shifted as a thief's queries are."""
+    same = profile.recipes.source.pad == profile.recipes.extract_label.pad
+    return "one augmentation" if same else "source without augmentation"
 
 
 def maker_of(profile: Profile, step: str) -> str:
@@ -228,9 +336,12 @@ def digests(profile: Profile) -> dict[str, str]:
     for spec in plan(profile).values():
         # named besides the maker, which knows its task by an annotation only
         maker = f"zoo.make_{maker_of(profile, spec.step)}", "attacks.Task"
-        code = freshness.code_digest(*maker, "steps.derived_seed", whole=True)
+        code = freshness.code_digest(*maker, "zoo.training_images", whole=True)
         recipe = recipe_of(profile, spec.step).model_dump(exclude={"ladder"})
-        values = [spec.seed_name, profile.seed, recipe, spec.fraction, STEPS[spec.step].images]
+        values = [spec.name, profile.seed, recipe, spec.fraction, STEPS[spec.step].images]
+        values.append(profile.zoo.attacker_share)
+        if profile.zoo.attacker_share < 1:
+            values.append(spec.maker)
         history = result.get(spec.parent or "")
         result[spec.name] = files.digest_of([*values, history, images, code, versions])
     return result

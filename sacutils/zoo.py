@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,6 +24,8 @@ from .steps import STEPS, Spec
 
 ATTEMPTS = 5
 """Seeds that are tried, one after the other, when a training diverges."""
+QUERIES = 1000
+"""Images of a model's own on which it is compared with the source, at most."""
 Get = Callable[[str], nn.Module]
 """From a model's name to the model."""
 
@@ -94,6 +97,24 @@ def load_material(profile: Profile, folder: Path, device: torch.device) -> Mater
     return Material(splits, index, record["classes"], record["transfer_classes"], device)
 
 
+def training_images(spec: Spec, profile: Profile, splits: dict[str, Images]) -> Images:
+    """What a model is trained on: its split, or of the attacker's images the share that its maker
+    draws; an overlap takes the fraction of it from the owner.
+    """
+    step, share = STEPS[spec.step], profile.zoo.attacker_share
+    overlap = step.images == "owner and attacker"
+    images = splits["attacker" if overlap else step.images]
+    if share < 1 and (overlap or step.images.startswith("attacker")):
+        seed = steps.derived_seed(profile.seed, "images", spec.maker)
+        order = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(seed))
+        images = images.take(order[: round(share * len(order))].to(images.labels.device))
+    if not overlap:
+        return images
+    theirs = splits["owner"].take(slice(round((spec.fraction or 0) * len(images.labels))))
+    rest = images.take(slice(len(theirs.labels), None))
+    return Images(*(torch.cat(parts) for parts in zip(theirs, rest, strict=True)))
+
+
 def make_independent(spec: Spec, task: Task, get: Get) -> Made:
     """The source or an independent model: trained from scratch on true labels."""
     return attacks.train_independent(spec.architecture, task)
@@ -111,13 +132,26 @@ def make_finetuned(spec: Spec, task: Task, get: Get) -> Made:
 
 
 def make_pruned(spec: Spec, task: Task, get: Get) -> Made:
-    """One rung of the ladder of fine-pruning."""
+    """One rung of the ladder of fine-pruning, or a student that is pruned."""
     return attacks.prune(get(str(spec.parent)), task, float(spec.fraction or 0))
 
 
 def make_label_student(spec: Spec, task: Task, get: Get) -> Made:
-    """Extract-L on the attacker's images, or a surrogate: the same on the owner's."""
+    """Extract-L: a surrogate, a control or another's student is the same with another teacher or
+    other images.
+    """
     return attacks.extract_label(attacks.black_box(get(str(spec.parent))), spec.architecture, task)
+
+
+def make_once_student(spec: Spec, task: Task, get: Get) -> Made:
+    """Extract-L, asked once."""
+    return attacks.extract_once(get(str(spec.parent)), spec.architecture, task)
+
+
+def make_noisy_student(spec: Spec, task: Task, get: Get) -> Made:
+    """Extract-L from noisy answers."""
+    query = attacks.noisy(attacks.black_box(get(str(spec.parent))), attacks.NOISE, task.seed)
+    return attacks.extract_label(query, spec.architecture, task)
 
 
 def make_probability_student(spec: Spec, task: Task, get: Get) -> Made:
@@ -130,6 +164,11 @@ def make_hardened(spec: Spec, task: Task, get: Get) -> Made:
     """Extract-Adv: the parent is the student, and its own source answers the queries."""
     query = attacks.black_box(get(spec.name.split(" > ")[0]))
     return attacks.extract_adversarial(query, get(str(spec.parent)), task)
+
+
+def make_quantised(spec: Spec, task: Task, get: Get) -> Made:
+    """A student with rounded weights; nothing is trained."""
+    return attacks.quantise(get(str(spec.parent))), training.History()
 
 
 def _duration(seconds: float) -> str:
@@ -221,10 +260,10 @@ class Zoo:
     def task(self, name: str, attempt: int = 0) -> Task:
         """What a model of this zoo is trained on and how; another attempt has another seed."""
         spec, profile = self.specs[name], self.profile
-        images, classes = STEPS[spec.step].images, self.material.classes(spec.step)
-        seed = steps.derived_seed(profile.seed, spec.seed_name, attempt)
+        images = training_images(spec, profile, self.material.splits)
+        seed = steps.derived_seed(profile.seed, name, attempt)
         recipe = steps.recipe_of(profile, spec.step)
-        return Task(self.material.splits[images], classes, recipe, seed, name)
+        return Task(images, self.material.classes(spec.step), recipe, seed, name)
 
     def record(self, name: str) -> dict[str, Any]:
         """The record of a model, which is trained when it is missing."""
@@ -272,7 +311,7 @@ class Zoo:
             safetensors.torch.save_file(state, temporary)
         seconds, cuda = time.monotonic() - started, self.material.device.type == "cuda"
         result = asdict(spec) | {"recipe": task.recipe.model_dump(), "train_accuracy": reached}
-        result |= self._measure(spec, model)
+        result |= self._measure(spec, model, task)
         result |= {"parameters": sum(weights.numel() for weights in model.parameters())}
         result |= {"history": asdict(history), "seed": task.seed, "attempt": attempt}
         device = torch.cuda.get_device_name() if cuda else "CPU, one thread"
@@ -282,11 +321,34 @@ class Zoo:
         total = max(self._trained, len(self._announced))
         print(f"{self._trained} of {total}: {spec.name}, {_duration(seconds)}", flush=True)
 
-    def _measure(self, spec: Spec, model: nn.Module) -> dict[str, float | None]:
-        """Accuracy on the test images, and agreement with the source where classes are the same."""
-        new_labels, fidelity = STEPS[spec.step].new_labels, None
+    @cached_property
+    def _source_labels(self) -> torch.Tensor:
+        """The source's labels of the test images."""
+        pixels = self.material.splits["test"].pixels
+        return training.logits_of(self.get(self.source), pixels).argmax(1)
+
+    def _measure(self, spec: Spec, model: nn.Module, task: Task) -> dict[str, float | None]:
+        """Accuracy on the test images and on the images that the source is asked about, or would
+        be: the model's own, as it saw them in training; and agreement with the source on both where
+        classes are the same.
+        """
+        new_labels = STEPS[spec.step].new_labels
         test = self.material.splits["transfer_test" if new_labels else "test"]
-        if spec.step != "source" and not new_labels:
-            theirs = training.logits_of(self.get(self.source), test.pixels).argmax(1)
-            fidelity = training.accuracy(model, test._replace(labels=theirs))
-        return {"test_accuracy": training.accuracy(model, test), "fidelity": fidelity}
+        result: dict[str, float | None] = {"test_accuracy": training.accuracy(model, test)}
+        if new_labels:
+            return result | dict.fromkeys(("fidelity", "query_accuracy", "query_fidelity"))
+        generator = torch.Generator().manual_seed(task.seed)
+        some = task.images.take(slice(QUERIES))
+        seen = data.augment(some.pixels, task.recipe.pad, task.recipe.flip, generator)
+        mine, answers = training.logits_of(model, test.pixels), training.logits_of(model, seen)
+        result["query_accuracy"] = _share(answers.argmax(1) == some.labels.cpu())
+        if spec.step == "source":
+            return result | dict.fromkeys(("fidelity", "query_fidelity"))
+        theirs = training.logits_of(self.get(self.source), seen).argmax(1)
+        result["fidelity"] = _share(mine.argmax(1) == self._source_labels)
+        result["query_fidelity"] = _share(answers.argmax(1) == theirs)
+        return result
+
+
+def _share(hits: torch.Tensor) -> float:
+    return hits.double().mean().item()

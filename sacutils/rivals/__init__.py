@@ -1,4 +1,4 @@
-"""Nine fingerprints beside SAC, one file per paper: queries, a representation, a distance.
+"""Fingerprints beside SAC, one file per paper: queries, a representation, a distance.
 
 *Queries* are 8-bit images, because that is what a prediction service accepts. A *representation*
 turns a model's logits for them, shape (probes, queries per probe, classes), into what is compared;
@@ -10,16 +10,19 @@ name               queries                           what is compared
 =================  ================================  ============================================
 Random             plain images                      labels
 AKH                the source's mistakes             labels
-IPGuard            images at the source's boundary   labels
+IPGuard            images beyond its boundary        labels
 CAE                conferrable adversarial examples  labels
 EWE                images with the trigger           share of the secret label
 ModelDiff          images and adversarial twins      how far the answer moves from image to twin
-FBI                plain images                      labels, by what one tells about the other
+FBI                plain images                      ranks, by what one tells about the other
 Zest               images with parts masked          which parts raise which class
 Dataset Inference  walks away from an image          how deep in their class training images lie
 =================  ================================  ============================================
+
+IPGuard and FBI have a second row, as QuRD has them, and Zest one with as few queries as the others.
 """
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -31,11 +34,14 @@ NAMES = {
     "Random": "labels",
     "AKH": "labels",
     "IPGuard": "ipguard",
+    "IPGuard (QuRD)": "ipguard",
     "CAE": "cae",
     "EWE": "ewe",
     "ModelDiff": "modeldiff",
     "FBI": "fbi",
+    "FBI (QuRD)": "fbi",
     "Zest": "zest",
+    "Zest (equal queries)": "zest",
     "Dataset Inference": "dataset_inference",
 }
 """Every rival by the name that is shown, with the module that holds it."""
@@ -46,7 +52,7 @@ NEEDS = {"EWE": "watermarked"}
 
 def slug(name: str) -> str:
     """A rival's name in files and on the command line."""
-    return name.lower().replace(" ", "-")
+    return "-".join(re.findall(r"\w+", name.lower()))
 
 
 def measurable(profile: "Profile") -> list[str]:
@@ -56,7 +62,7 @@ def measurable(profile: "Profile") -> list[str]:
 
 def code(name: str) -> str:
     """Where a rival is defined, as :mod:`sacutils.freshness` names code: ``rivals.zest.ZEST``."""
-    return f"rivals.{NAMES[name]}.{name.upper().replace(' ', '_')}"
+    return f"rivals.{NAMES[name]}.{slug(name).upper().replace('-', '_')}"
 
 
 def rival(name: str) -> "Rival":

@@ -6,8 +6,9 @@ r"""CAE: adversarial examples that students take over and independent models do 
     :func:`conferrability`, which counts as 0 where the source still predicts the true label.
 :Representation: labels.
 :Distance: share of unequal labels, 0 to 1.
-:Access and budget: gradients of the source, and models that the owner trains: surrogates, and
-    choosers, which the paper calls reference models; one query per probe.
+:Access and budget: gradients of the source, and models that the owner trains: surrogates from
+    labels and from probabilities, and choosers, which the paper calls reference models: independent
+    models on the owner's data, with shifted images and without; one query per probe.
 :Settings: published / ours:
 
     - 100 steps, radius 0.15, loss weights 1, 1, 1, dropout 0.3 / the same; we drop whole models,
@@ -26,7 +27,7 @@ from torch import nn
 from ..data import to_float
 from ..files import UserError
 from ..training import logits_of
-from .kinds import Queries, Rival, Setting, candidates, to_bytes
+from .kinds import HELPERS, Queries, Rival, Setting, candidates, to_bytes
 from .labels import distance
 
 RATE, STEPS, RADIUS, DROPOUT, KEEP = 5e-3, 100, 0.15, 0.3, 0.85
@@ -90,7 +91,7 @@ def queries(setting: Setting, count: int) -> Queries:
     if not setting.surrogates or not setting.choosers:
         raise UserError(
             "CAE needs at least one surrogate and one chooser; "
-            "add them in zoo.surrogates and zoo.choosers."
+            "add them in zoo.surrogates and zoo.controls."
         )
     images = candidates(setting, count)
     generator = torch.Generator().manual_seed(setting.seed)
@@ -119,5 +120,4 @@ def queries(setting: Setting, count: int) -> Queries:
     return Queries(pixels[best.to(pixels.device)][:, None], extra)
 
 
-HELPERS = ("surrogate", "chooser")
-CAE = Rival("CAE", queries, distance, "label agreement", "labels", "gradients", HELPERS)
+CAE = Rival("CAE", queries, distance, "label agreement", "labels", "gradients", tuple(HELPERS))

@@ -8,18 +8,26 @@ r"""Dataset Inference: the owner's training images should lie deeper in their cl
     other images than the probes, gives each walk a weight and so each image a score.
 :Distance: minus the effect size by which the suspect's scores of private images exceed those of
     public ones; it may have either sign, 0 means no difference; any number of classes.
-:Access and budget: the source's answers and its training images; 151 queries per probe.
+:Claim: a model that learnt from the owner's images, itself or through the model that it copies,
+    keeps them farther from its boundary than others. So it asks who used the *data*: an independent
+    model on owner data is a positive by that claim. It is weak by nature where the source overfits
+    little, as small sources on many images do: then private and public images lie equally deep.
+:Access and budget: the source's answers and its training images; at most 151 queries per probe,
+    since a walk is not followed beyond its first other label.
 :Settings: published and ours: walks of 50 steps. Ours alone: steps of 5 grey levels, three walks
     per image and 250 images of each kind for the regression, so that the queries stay payable.
 """
 
 import torch
+from torch import nn
 
 from ..training import logits_of
 from .kinds import Extra, Queries, Rival, Setting, need
 
-STEPS, LENGTH, FIT = 50, 5.0, 250
-"""Steps of a walk, length of one in grey levels, and images of each kind to fit the scores on."""
+STEPS, LENGTH, FIT, BLOCK = 50, 5.0, 250, 5
+"""Steps of a walk, length of one in grey levels, images of each kind to fit the scores on, and
+steps that are asked about at once.
+"""
 
 
 def walks(pixels: torch.Tensor, seed: int) -> torch.Tensor:
@@ -40,6 +48,25 @@ def walks(pixels: torch.Tensor, seed: int) -> torch.Tensor:
         for k in range(1, STEPS + 1)
     ]
     return torch.cat([pixels[:, None], torch.stack(path, 2).flatten(1, 2)], 1)
+
+
+def ask(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Logits, shape (n, 151, classes), for :func:`walks`. A walk is left after the `BLOCK` of steps
+    in which the label changes; the rest has the answer to the image, which no length depends on.
+    """
+    start = logits_of(model, pixels[:, 0])
+    label = start.argmax(1).repeat_interleave(3)
+    path = pixels[:, 1:].unflatten(1, (3, STEPS)).flatten(0, 1)
+    found = start.repeat_interleave(3, 0)[:, None].repeat(1, STEPS, 1)
+    walking = torch.arange(len(path))
+    for block in torch.arange(STEPS).split(BLOCK):
+        part = path[walking[:, None].to(path.device), block.to(path.device)]
+        logits = logits_of(model, part.flatten(0, 1)).unflatten(0, part.shape[:2])
+        found[walking[:, None], block] = logits
+        walking = walking[(logits.argmax(-1) == label[walking, None]).all(1)]
+        if not len(walking):
+            break
+    return torch.cat([start[:, None], found.unflatten(0, (-1, 3)).flatten(1, 2)], 1)
 
 
 def walk_lengths(logits: torch.Tensor) -> torch.Tensor:
@@ -75,8 +102,7 @@ def queries(setting: Setting, count: int) -> Queries:
     fit = min(FIT, available - half)
     pixels, flags = alternate(private[half:], public[half:], 2 * fit)
     paths = walks(pixels, setting.seed + 1)
-    answers = logits_of(setting.source, paths.flatten(0, 1)).unflatten(0, paths.shape[:2])
-    lengths = walk_lengths(answers)
+    lengths = walk_lengths(ask(setting.source, paths))
     scale = lengths.std(0).clamp_min(1e-9)
     model = LogisticRegression().fit((lengths / scale).numpy(), flags.numpy())
     weights = torch.from_numpy(model.coef_).double() / scale
@@ -100,5 +126,12 @@ def distance(source: torch.Tensor, suspect: torch.Tensor, extra: Extra) -> torch
 
 
 DATASET_INFERENCE = Rival(
-    "Dataset Inference", queries, distance, "walk lengths", "labels", "answers", new_labels=True
+    "Dataset Inference",
+    queries,
+    distance,
+    "walk lengths",
+    "labels",
+    "answers",
+    new_labels=True,
+    ask=ask,
 )

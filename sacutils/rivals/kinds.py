@@ -6,12 +6,16 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
+from .. import steps
 from ..data import Images
 from ..files import UserError
 from ..profiles import Watermark
 from ..training import logits_of
 
 Extra = dict[str, torch.Tensor]
+
+HELPERS = {"surrogates": steps.SURROGATES, "choosers": steps.CHOOSERS}
+"""The owner's models that a rival may use, by the steps of which they are."""
 
 CANDIDATES = 2
 """IPGuard and CAE start from so many images per wanted probe, because some do not get there."""
@@ -24,10 +28,8 @@ class Setting(NamedTuple):
     ----------
     source : torch.nn.Module
         The owner's model in evaluation mode: from images, float32 in [0, 1], to logits.
-    surrogates : list of torch.nn.Module
-        Students of the source that the owner trained.
-    choosers : list of torch.nn.Module
-        Independent models that the owner trained.
+    surrogates, choosers : list of torch.nn.Module
+        Students of the source, and independent models, that the owner trained: see `HELPERS`.
     probe : Images
         The probe split, in random order.
     owner : Images
@@ -67,6 +69,11 @@ class Queries(NamedTuple):
         return Queries(self.pixels[:n], {name: value[:n] for name, value in self.extra.items()})
 
 
+def ask(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """A model's logits for all queries."""
+    return logits_of(model, pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+
+
 class Rival(NamedTuple):
     """A fingerprint and what it demands.
 
@@ -81,24 +88,27 @@ class Rival(NamedTuple):
         extras of the queries to a scalar; small means probably stolen.
     measure : str
         What is compared, in two or three words.
-    form : {"labels", "probabilities"}
-        The least that a prediction service must show.
+    form : {"labels", "ranked labels", "probabilities"}
+        The least that a prediction service must show; ranked labels are the likeliest few in order.
     access : {"none", "answers", "gradients", "training"}
         What is needed of the source to make it; ``none`` where the queries do not depend on it.
     helpers : tuple of str
-        Steps of the models that the owner must train for it: ``surrogate``, ``chooser``.
+        Models that the owner must train for it, names of `HELPERS`.
     new_labels : bool
         Whether it can judge a suspect whose classes are others than the source's.
+    ask : callable
+        From a model and the pixels of queries to its logits, shape (n, per, classes).
     """
 
     name: str
     queries: Callable[[Setting, int], Queries]
     distance: Callable[[torch.Tensor, torch.Tensor, Extra], torch.Tensor]
     measure: str
-    form: Literal["labels", "probabilities"]
+    form: Literal["labels", "ranked labels", "probabilities"]
     access: Literal["none", "answers", "gradients", "training"]
     helpers: tuple[str, ...] = ()
     new_labels: bool = False
+    ask: Callable[[nn.Module, torch.Tensor], torch.Tensor] = ask
 
 
 def need(wanted: int, available: int, what: str) -> None:

@@ -6,8 +6,9 @@
 :Representation: decision distances: cosine distance of the probabilities at each seed and its twin.
 :Distance: cosine distance of two models' vectors of these, 0 to 1; any numbers of classes.
 :Access and budget: gradients of the source; half of the budget are seeds, half twins.
-:Settings: published and ours: radius 0.03, half seeds and half twins. Ours alone: ten steps of a
-    quarter of the radius, enough to reach the edge of the ball and to turn there.
+:Settings: published and ours: radius 0.03, half seeds and half twins; the ablation *twin radius*
+    has others. Ours alone: ten steps of a quarter of the radius, enough to reach the edge of the
+    ball and to turn there.
 """
 
 import torch
@@ -19,16 +20,17 @@ from ..data import to_float
 from ..training import logits_of
 from .kinds import Extra, Queries, Rival, Setting, to_bytes
 
-RADIUS, STEPS = 0.03 * 255, 10
-"""The radius in grey levels."""
+RADIUS, STEPS = 0.03, 10
 
 
-def queries(setting: Setting, count: int) -> Queries:
-    """Seed and twin, two queries per probe, and half as many probes as `count`."""
+def queries(setting: Setting, count: int, radius: float = RADIUS) -> Queries:
+    """Seed and twin, two queries per probe, and half as many probes as `count`; no pixel of a twin,
+    0 to 1, is farther than the `radius` from the seed's.
+    """
     seeds = probes.normal(setting.probe, count // 2).pixels
     label = logits_of(setting.source, seeds).argmax(1).to(seeds.device)
-    step = 2.5 * RADIUS / STEPS
-    twins = perturb(setting.source, to_float(seeds), label, STEPS, step, RADIUS)
+    grey = 255 * radius
+    twins = perturb(setting.source, to_float(seeds), label, STEPS, 2.5 * grey / STEPS, grey)
     return Queries(torch.stack([seeds, to_bytes(twins)], 1), {})
 
 

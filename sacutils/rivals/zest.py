@@ -5,7 +5,8 @@ r"""Zest: which parts of an image raise which class.
     take the mean colour of the image. The masks are the same for all images.
 :Representation: LIME weights: a ridge regression of the probabilities on the masks, per image.
 :Distance: cosine distance of two models' weights, those of all images in one vector, 0 to 2.
-:Access and budget: none; `MASKS` queries per probe, the first of them the image itself.
+:Access and budget: none; `MASKS` queries per probe, the first of them the image itself. With
+    *equal queries* there are as many as other fingerprints ask: few images, `EQUAL` masks of each.
 :Settings: published / ours:
 
     - 128 images / the budget that all fingerprints share.
@@ -19,8 +20,10 @@ import torch.nn.functional as F
 from .. import probes
 from .kinds import Extra, Queries, Rival, Setting
 
-GRID, MASKS = 4, 64
-"""Cells per side, and masks per image."""
+GRID, MASKS, EQUAL = 4, 64, 20
+"""Cells per side, and masks per image: of the usual budget, and of one that counts queries, where
+they still are a few more than the unknowns.
+"""
 
 
 def cells(height: int, width: int) -> torch.Tensor:
@@ -29,16 +32,24 @@ def cells(height: int, width: int) -> torch.Tensor:
     return rows[:, None] * GRID + columns
 
 
-def queries(setting: Setting, count: int) -> Queries:
-    """Images partly hidden; extra ``masks`` (float64, (1, masks, cells), shared; 1 is shown)."""
+def queries(setting: Setting, count: int, per: int = MASKS) -> Queries:
+    """Images partly hidden, each `per` times; extra ``masks`` (float64, (1, per, cells), shared; 1
+    is shown).
+    """
     pixels = probes.normal(setting.probe, count).pixels
     generator = torch.Generator().manual_seed(setting.seed)
-    masks = torch.randint(0, 2, (MASKS, GRID**2), generator=generator)
+    masks = torch.randint(0, 2, (per, GRID**2), generator=generator)
     masks[0] = 1
     shown = masks[:, cells(*pixels.shape[-2:])].bool()[:, None].to(pixels.device)
     mean = pixels.float().mean((-2, -1), keepdim=True).round().to(torch.uint8)
     hidden = torch.where(shown, pixels[:, None], mean[:, None])
     return Queries(hidden, {"masks": masks.double()[None]})
+
+
+def equal_queries(setting: Setting, count: int) -> Queries:
+    """At most `count` queries of a few images, see :func:`queries`."""
+    per = min(EQUAL, count)
+    return queries(setting, count // per, per)
 
 
 def lime_weights(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
@@ -65,4 +76,7 @@ def distance(source: torch.Tensor, suspect: torch.Tensor, extra: Extra) -> torch
     return 1 - F.cosine_similarity(*weights, dim=0)
 
 
-ZEST = Rival("Zest", queries, distance, "LIME weights", "probabilities", "none")
+ZEST, ZEST_EQUAL_QUERIES = (
+    Rival(name, make, distance, "LIME weights", "probabilities", "none")
+    for name, make in (("Zest", queries), ("Zest (equal queries)", equal_queries))
+)

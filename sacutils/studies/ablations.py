@@ -10,31 +10,43 @@ import torch
 from .. import correlation, evaluation, files, probes, steps, training
 from ..corruptions import jpeg
 from ..probes import PROBE_SETS
+from ..rivals import modeldiff
+from ..rivals.kinds import Setting
 from ..run import Run
-from ..steps import LABELS
+from ..steps import LABELS, MAIN_NEGATIVES, NEGATIVES
+from . import tables
 
 ATTACKS = ("prune", "extract_label", "extract_probability", "extract_adversarial")
 """Attacks that are varied over: those that the probes do not find at once."""
+STYLES = ("extract_label", "extract_once", "extract_plain", "extract_noisy")
+STYLES += ("chain_finetuned", "chain_pruned", "chain_quantised")
+"""The same theft, Extract-L, by thieves of other habits."""
+AGAINST = (MAIN_NEGATIVES, "students of another")
+"""Comparisons that are made wherever they are not what is varied."""
 
 FORMS = ("probabilities", "labels")
+TEMPERATURES = (1, 1.5, 2, 3)
+RADII = (0.015, 0.03, 0.1)
 COUNTS = (10, 20, 50, 100, 200, 400)
 PATCHES = (0.1, 0.2, 0.35, 0.5, 0.75)
 QUALITIES = (75, 50, 25, 18, 15, 10, 7)
 BANDWIDTHS = (0.25, 1.0, 4.0, 16.0)
-TRAINED = EPOCHS, SHARES, STUDENTS_RECIPE = "epochs-", "share-", "students-recipe"
-"""Names, or beginnings of names, of the variants that are trained for this."""
+TRAINED = EPOCHS, SHARES = "epochs-", "share-"
+"""Beginnings of the names of the variants that are trained for this."""
 
 Outputs = dict[str, torch.Tensor]
 """Outputs of each model by its name, float64, shape (probes, classes)."""
 Matrix = Callable[[torch.Tensor], torch.Tensor]
+Distances = dict[str, float]
+"""Distance of each model to the source, by its name."""
 Rows = Iterator[dict[str, Any]]
 
 
 def table(run: Run) -> pd.DataFrame:
     """All ablations of a full run, kept as ``tables/ablations.csv``.
 
-    Columns: ablation, series, setting (as text), attack, n_stolen, n_independent, auc, low, high,
-    and for trained variants fidelity, the mean of the stolen models.
+    Columns: ablation, series, setting (as text), attack, negatives, n_stolen, n_independent, auc,
+    low, high, and for trained variants fidelity, the mean of the stolen models.
 
     Raises
     ------
@@ -57,14 +69,14 @@ def table(run: Run) -> pd.DataFrame:
 
 def rows(run: Run) -> Rows:
     """The rows of all ablations."""
-    for part in (number_of_probes, output_form, bandwidth, patch, compression, surrogates):
+    made = number_of_probes, output_form, bandwidth, patch, compression, surrogates, temperature
+    for part in (*made, twin_radius, style, negatives):
         yield from part(run)
     # in each epoch of extraction every attacker image is asked about once; with fewer images at the
     # same number of queries, each is asked about more often
     yield from _trained(run, "extraction epochs", EPOCHS, lambda recipe: recipe.epochs)
     whole = len(run.material.splits["attacker"].labels)
     yield from _trained(run, "attacker images", SHARES, lambda recipe: round(recipe.share * whole))
-    yield from negatives(run)
 
 
 def _variants(run: Run, *prefixes: str) -> list[str]:
@@ -77,18 +89,19 @@ def _logits(run: Run, names: list[str], pixels: torch.Tensor) -> Outputs:
 
 def _answers(run: Run, pixels: torch.Tensor) -> Outputs:
     """Logits on some images of the models that ablations judge."""
-    return _logits(run, [run.zoo.source, *run.names(*ATTACKS, *steps.INDEPENDENT)], pixels)
+    judged = *ATTACKS, *(step for name in AGAINST for step in NEGATIVES[name])
+    return _logits(run, [run.zoo.source, *run.names(*judged)], pixels)
 
 
 def _predicted(run: Run) -> torch.Tensor:
     """Labels that the source and its surrogates predict on the probe split."""
-    names = [run.zoo.source, *run.names("surrogate")]
+    names = [run.zoo.source, *run.names(*steps.SURROGATES)]
     logits = _logits(run, names, run.material.splits["probe"].pixels)
     return torch.stack([values.argmax(1) for values in logits.values()])
 
 
-def _formed(outputs: Outputs, form: str) -> Outputs:
-    return {name: correlation.to_form(values, form) for name, values in outputs.items()}
+def _formed(outputs: Outputs, form: str, source: torch.Tensor | None = None) -> Outputs:
+    return {name: correlation.to_form(values, form, source) for name, values in outputs.items()}
 
 
 def _distances(
@@ -99,20 +112,29 @@ def _distances(
     return {name: round(value.item(), 12) for name, value in values.items()}
 
 
-def _row(run: Run, where: tuple, attack: str, stolen: list, independent: list) -> dict[str, Any]:
-    """A row from stolen and independent distances; `where`: ablation, series, setting."""
-    settings = (run.profile.bootstrap, run.profile.seed)
-    value = evaluation.auc(np.array(stolen), np.array(independent), *settings)
-    row = {"ablation": where[0], "series": where[1], "setting": str(where[2])}
-    row |= {"attack": LABELS[attack], "n_stolen": len(stolen), "n_independent": len(independent)}
-    return row | dict(zip(("auc", "low", "high"), value, strict=True))
-
-
-def _rows(run: Run, where: tuple, distance: dict[str, float]) -> Rows:
-    """One row per attack, against the independent models on attacker data."""
-    for attack in ATTACKS:
-        values = ([distance[name] for name in run.names(step)] for step in (attack, "independent"))
-        yield _row(run, where, attack, *values)
+def _rows(
+    run: Run,
+    where: tuple,
+    distance: dict[str, float],
+    stolen: dict[str, list[str]] | None = None,
+    independent: dict[str, list[str]] | None = None,
+) -> Rows:
+    """One row per attack and group of independent models, whose names are `ATTACKS` and `AGAINST`
+    and their models if they are not given; `where`: ablation, series, setting.
+    """
+    stolen = stolen or {LABELS[attack]: run.names(attack) for attack in ATTACKS}
+    independent = independent or {name: run.names(*NEGATIVES[name]) for name in AGAINST}
+    for attack, copies in stolen.items():
+        for group, others in independent.items():
+            if not copies or not others:
+                continue
+            values = (np.array([distance[name] for name in names]) for names in (copies, others))
+            clusters = tables.clusters(copies), tables.clusters(others)
+            value = evaluation.auc(*values, clusters)
+            row = dict(zip(("ablation", "series", "setting"), map(str, where), strict=True))
+            row |= {"attack": attack, "negatives": group}
+            row |= {"n_stolen": len(copies), "n_independent": len(others)}
+            yield row | dict(zip(("auc", "low", "high"), value, strict=True))
 
 
 def _both_forms(run: Run, ablation: str, series: str, settings: dict[Any, Outputs]) -> Rows:
@@ -211,10 +233,56 @@ def surrogates(run: Run) -> Rows:
     yield from _both_forms(run, "surrogates", "SAC-w, {}", answers)
 
 
+def temperature(run: Run) -> Rows:
+    """Stolen models whose service divides its logits by a temperature, which changes no label;
+    independent models answer as they are. As published, and with every suspect's temperature
+    matched to the source's.
+    """
+    logits = {name: values.double() for name, values in run.logits["w"].items()}
+    kinds = ("finetune_last", *ATTACKS)
+    stolen = {LABELS[attack]: run.names(attack) for attack in kinds}
+    for setting in TEMPERATURES:
+        shown = logits | {name: logits[name] / setting for name in run.names(*kinds)}
+        for form in ("probabilities", "matched"):
+            distance = _distances(run, _formed(shown, form, logits[run.zoo.source]))
+            where = ("temperature", f"SAC-w, {form}", setting)
+            yield from _rows(run, where, distance, stolen)
+
+
+def twin_radius(run: Run) -> Rows:
+    """ModelDiff's distance for twins within several radii."""
+    splits = run.material.splits
+    source = run.zoo.get(run.zoo.source)
+    known = Setting(source, [], [], splits["probe"], splits["owner"], run.profile.seed)
+    for radius in RADII:
+        asked = modeldiff.queries(known, run.profile.probes.count, radius)
+        outputs = _answers(run, asked.pixels.flatten(0, 1))
+        pairs = {name: values.unflatten(0, (-1, 2)) for name, values in outputs.items()}
+        theirs = pairs[run.zoo.source]
+        moved = {name: modeldiff.distance(theirs, values, {}) for name, values in pairs.items()}
+        distance = {name: round(value.item(), 12) for name, value in moved.items()}
+        yield from _rows(run, ("twin radius", "ModelDiff, probabilities", radius), distance)
+
+
+def style(run: Run) -> Rows:
+    """Extract-L by thieves of several habits, against every group, for SAC-w and for AKH."""
+    independent = {name: run.names(*kinds) for name, kinds in NEGATIVES.items()}
+    labels = {name: values.argmax(1) for name, values in run.logits["source"].items()}
+    unequal = {name: (values != labels[run.zoo.source]) for name, values in labels.items()}
+    by_series = {"AKH, labels": {name: float(v.double().mean()) for name, v in unequal.items()}}
+    for form in FORMS:
+        outputs = {name: run.outputs("w", name, form) for name in run.names()}
+        by_series[f"SAC-w, {form}"] = _distances(run, outputs)
+    for series, distance in by_series.items():
+        for habit in STYLES:
+            where = ("thief's style", series, LABELS[habit])
+            yield from _rows(run, where, distance, {"Extract-L": run.names(habit)}, independent)
+
+
 def _trained(run: Run, ablation: str, prefix: str, setting: Callable[[Any], int]) -> Rows:
     """Extract-L students of the profile and of its variants with a common prefix, on SAC-w."""
-    independent = run.names("independent")
-    others = {name: run.logits["w"][name].double() for name in (run.zoo.source, *independent)}
+    against = run.names(*(step for name in AGAINST for step in NEGATIVES[name]))
+    others = {name: run.logits["w"][name].double() for name in (run.zoo.source, *against)}
 
     def value(made: Run) -> int:
         return setting(made.profile.recipes.extract_label)
@@ -225,58 +293,53 @@ def _trained(run: Run, ablation: str, prefix: str, setting: Callable[[Any], int]
         students = _logits(made, names, run.probes["w"].pixels)
         for form in FORMS:
             distance = _distances(run, _formed(students | others, form))
-            values = ([distance[name] for name in group] for group in (names, independent))
-            row = _row(run, (ablation, f"SAC-w, {form}", value(made)), "extract_label", *values)
-            yield row | {"fidelity": fidelity}
+            where = (ablation, f"SAC-w, {form}", value(made))
+            for row in _rows(run, where, distance, {LABELS["extract_label"]: names}):
+                yield row | {"fidelity": fidelity}
 
 
 def negatives(run: Run) -> Rows:
-    """Groups of independent models: by data, by architecture, and by the students' recipe."""
-    specs, attacker = run.zoo.specs, run.names("independent")
-    source = specs[run.zoo.source].architecture
+    """Groups of independent models: by data, architecture, style, and share of the owner's data."""
+    specs = run.zoo.specs
+    source, attacker = specs[run.zoo.source].architecture, run.names("independent")
     near = [name for name in attacker if specs[name].architecture == source]
-    groups = {
-        "attacker data": attacker,
+    groups = {name: run.names(*kinds) for name, kinds in NEGATIVES.items()}
+    groups |= {
         "attacker data, source's architecture": near,
         "attacker data, other architectures": [name for name in attacker if name not in near],
-        "owner data": run.names("independent_owner"),
+        "attacker data, plain": run.names("independent_plain"),
+        "owner data, plain": run.names("independent_owner_plain"),
     }
+    for name in run.names("overlap"):
+        groups.setdefault(f"overlap, {specs[name].fraction:.0%}", []).append(name)
     for form in FORMS:
-        outputs = {name: run.outputs("w", name, form) for name in run.names()}
-        distance = _distances(run, outputs)
-        values = {group: [distance[name] for name in names] for group, names in groups.items()}
-        for variant in _variants(run, STUDENTS_RECIPE):
-            made = run.variant(variant)
-            logits = _logits(made, made.names("independent"), run.probes["w"].pixels)
-            own = _distances(run, _formed(logits, form) | {run.zoo.source: outputs[run.zoo.source]})
-            values["attacker data, students' recipe"] = [own[name] for name in logits]
-        for group, independent in values.items():
-            for attack in ATTACKS if independent else ():
-                stolen = [distance[name] for name in run.names(attack)]
-                where = ("negatives", f"SAC-w, {form}", group)
-                yield _row(run, where, attack, stolen, independent)
+        distance = _distances(run, {name: run.outputs("w", name, form) for name in run.names()})
+        for group, names in groups.items():
+            where = ("negatives", f"SAC-w, {form}", group)
+            yield from _rows(run, where, distance, independent={group: names})
 
 
 def movements(table: pd.DataFrame) -> pd.DataFrame:
     """How far the AUC moves from setting to setting.
 
-    Two settings are *apart* if their 95 % intervals are disjoint. Pairs with a group of fewer than
-    three models are not judged: the bootstrap's interval is far too narrow there.
+    Two settings are *apart* if their 95 % intervals are disjoint.
 
-    One row per ablation, series and attack. Columns: settings (how many), lowest, highest (AUCs),
-    low_at, high_at (their settings), range, pairs (judged), apart (how many of them) and gap
-    (largest difference of two settings that are apart, 0 if none are).
+    One row per ablation, series, attack and, where they are not what is varied, negatives. Columns:
+    settings (how many), lowest, highest (AUCs), low_at, high_at (their settings), range, pairs,
+    apart (how many of them) and gap (largest difference of two settings that are apart, 0 if none
+    are).
     """
     result = []
-    names = ["ablation", "series", "attack"]
-    for key, part in table.groupby(names, sort=False):
+    names = ["ablation", "series", "attack", "negatives"]
+    # where the groups are what is varied, they are the settings
+    varied = table["negatives"].where(table["ablation"] != "negatives", "")
+    for key, part in table.assign(negatives=varied).groupby(names, sort=False):
         least, most = part.loc[part["auc"].idxmin()], part.loc[part["auc"].idxmax()]
-        large = part[part[["n_stolen", "n_independent"]].min(axis=1) >= evaluation.FEWEST]
-        auc, low, high = (large[name].to_numpy() for name in ("auc", "low", "high"))
+        auc, low, high = (part[name].to_numpy() for name in ("auc", "low", "high"))
         gaps = (auc[:, None] - auc)[low[:, None] > high]
         row = dict(zip(names, key, strict=True)) | {"settings": len(part)}
         row |= {"lowest": least["auc"], "low_at": least["setting"]}
         row |= {"highest": most["auc"], "high_at": most["setting"]}
-        row |= {"range": most["auc"] - least["auc"], "pairs": len(large) * (len(large) - 1) // 2}
+        row |= {"range": most["auc"] - least["auc"], "pairs": len(part) * (len(part) - 1) // 2}
         result.append(row | {"apart": len(gaps), "gap": gaps.max(initial=0.0)})
     return pd.DataFrame(result)

@@ -11,13 +11,11 @@ import pandas as pd
 import torch
 
 from .. import correlation, probes, rivals, steps, training
-from ..probes import PROBE_SETS
-from ..rivals.kinds import Queries, Rival, Setting
+from ..probes import PUBLISHED
+from ..rivals.kinds import HELPERS, Queries, Rival, Setting
 from ..run import Run
 from ..steps import STEPS, Spec
 from . import ablations, tables
-
-HELPERS = ("surrogate", "chooser")
 
 
 def protected(run: Run, rival: Rival) -> Run:
@@ -28,7 +26,7 @@ def protected(run: Run, rival: Rival) -> Run:
 def setting(run: Run, rival: Rival) -> Setting:
     """What the owner has for making a fingerprint."""
     owner, splits = protected(run, rival), run.material.splits
-    helpers = ([run.zoo.get(name) for name in run.names(step)] for step in HELPERS)
+    helpers = ([run.zoo.get(name) for name in run.names(*kind)] for kind in HELPERS.values())
     known = (splits["probe"], splits["owner"], run.profile.seed)
     watermark = owner.profile.recipes.source.watermark
     return Setting(owner.zoo.get(owner.zoo.source), *helpers, *known, watermark)
@@ -37,9 +35,11 @@ def setting(run: Run, rival: Rival) -> Setting:
 def suspects(run: Run, rival: Rival) -> list[tuple[Run, Spec, str]]:
     """The models that a rival judges: the run they belong to, what they are, the name in tables.
 
-    EWE's stolen models descend from the watermarked source and are named so.
+    EWE's stolen models descend from the watermarked source and are named so. The owner's helpers
+    and controls are not judged.
     """
-    judged = [spec for spec in run.zoo.specs.values() if spec.step != "source"]
+    roles = ("stolen", "independent")
+    judged = [spec for spec in run.zoo.specs.values() if STEPS[spec.step].role in roles]
     if not rival.new_labels:
         judged = [spec for spec in judged if not STEPS[spec.step].new_labels]
     if rival.name not in rivals.NEEDS:
@@ -47,18 +47,22 @@ def suspects(run: Run, rival: Rival) -> list[tuple[Run, Spec, str]]:
     variant, marked = rivals.NEEDS[rival.name], protected(run, rival)
     stolen = [spec for spec in steps.variant_specs(run.profile, variant) if spec.step != "source"]
     descendants = [(marked, spec, spec.name.replace("source", variant, 1)) for spec in stolen]
-    return descendants + [(run, spec, spec.name) for spec in judged if spec.parent is None]
+    others = [spec for spec in judged if STEPS[spec.step].role == "independent"]
+    return descendants + [(run, spec, spec.name) for spec in others]
 
 
 def seconds(function: Callable[[], Any], repeats: int = 5) -> float:
-    """Median wall time of a few calls after a first one that does not count."""
-    return statistics.median(timeit.repeat(function, repeat=repeats + 1, number=1)[1:])
+    """Median wall time of a few calls after a first one, which counts alone if it takes a second
+    or more.
+    """
+    first = timeit.repeat(function, repeat=1, number=1)
+    slow = first[0] >= 1
+    return statistics.median(first if slow else timeit.repeat(function, repeat=repeats, number=1))
 
 
-def answers(model: torch.nn.Module, queries: Queries) -> torch.Tensor:
-    """A model's logits, float64, shape (probes, queries per probe, classes)."""
-    logits = training.logits_of(model, queries.pixels.flatten(0, 1))
-    return logits.double().unflatten(0, queries.pixels.shape[:2])
+def same_images(queries: Queries, known: probes.Probes) -> bool:
+    """Whether a rival asks the images of one of SAC's probe sets."""
+    return queries.pixels.shape[1] == 1 and torch.equal(queries.pixels[:, 0], known.pixels)
 
 
 def budgets(run: Run) -> list[int]:
@@ -72,7 +76,7 @@ def measure(run: Run, rival: Rival) -> dict[str, torch.Tensor]:
     Keys: ``distances.<number of probes>`` (float64, in the order of :func:`suspects`);
     ``seconds_make``, and ``seconds_check`` and ``queries`` for one suspect of the source's
     architecture at the larger budget; ``shown``: the last query of each of the first eight probes;
-    ``share.crossed`` (IPGuard: probes at the boundary), ``share.passed`` (CAE: conferrable ones).
+    ``share.arrived`` (IPGuard: probes behind the boundary), ``share.passed`` (CAE: conferrable).
     """
     count, known = budgets(run)[0], setting(run, rival)
     started = time.perf_counter()
@@ -80,19 +84,29 @@ def measure(run: Run, rival: Rival) -> dict[str, torch.Tensor]:
     made = time.perf_counter() - started
     if made < 1:
         made = seconds(lambda: rival.queries(known, count))
-    theirs = answers(known.source, queries)
+    theirs = rival.ask(known.source, queries.pixels).double()
+    # what SAC has asked already
+    kept = [kind for kind in ("normal", "source") if same_images(queries, run.probes[kind])]
     # a budget pays for fewer units where a unit is more than one image: ModelDiff's are pairs
     parts = {n: queries.first(max(2, len(queries.pixels) * n // count)) for n in budgets(run)}
     columns: dict[int, list[float]] = {n: [] for n in parts}
     for home, spec, _ in suspects(run, rival):
-        outputs = answers(home.zoo.get(spec.name), queries)
+        if kept:
+            outputs = run.answers(spec.name, kept[0]).double()[:, None]
+        else:
+            outputs = rival.ask(home.zoo.get(spec.name), queries.pixels).double()
         for n, part in parts.items():
             rows = slice(len(part.pixels))
             columns[n].append(float(rival.distance(theirs[rows], outputs[rows], part.extra)))
-    check = seconds(lambda: rival.distance(theirs, answers(known.source, queries), queries.extra))
+
+    def judge_source() -> torch.Tensor:
+        its = rival.ask(known.source, queries.pixels).double()
+        return rival.distance(theirs, its, queries.extra)
+
+    check = seconds(judge_source)
     values: dict[str, Any] = {f"distances.{n}": column for n, column in columns.items()}
     values |= {"seconds_make": made, "seconds_check": check}
-    for name in {"crossed", "passed"} & set(queries.extra):
+    for name in {"arrived", "passed"} & set(queries.extra):
         values[f"share.{name}"] = queries.extra[name].double().mean().item()
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
     tensors["queries"] = torch.tensor(queries.pixels.shape[0] * queries.pixels.shape[1])
@@ -140,8 +154,7 @@ def distances(run: Run) -> pd.DataFrame:
 def auc(run: Run) -> pd.DataFrame:
     """AUCs of SAC and its rivals (``auc.csv``)."""
     digest = table_digest(run, "studies.comparison.auc")
-    settings = run.profile.bootstrap, run.profile.seed
-    return run.keep_table("auc", digest, lambda: tables.auc_table(distances(run), *settings))
+    return run.keep_table("auc", digest, lambda: tables.auc_table(distances(run)))
 
 
 def costs(run: Run) -> pd.DataFrame:
@@ -152,19 +165,19 @@ def costs(run: Run) -> pd.DataFrame:
     surrogates, choosers, access (of the source, for making it), form (the weakest that will do).
     """
 
-    def row(name: str, helpers: tuple[str, ...], own: float, *values: Any) -> dict[str, Any]:
-        models = {step: run.names(step) if step in helpers else [] for step in HELPERS}
-        trained = [run.zoo.record(model)["seconds"] for part in models.values() for model in part]
-        counts = {f"{step}s": len(part) for step, part in models.items()}
+    def row(name: str, helpers: dict[str, list[str]], own: float, *values: Any) -> dict[str, Any]:
+        trained = [run.zoo.record(model)["seconds"] for part in helpers.values() for model in part]
+        counts = {kind: len(helpers.get(kind, [])) for kind in HELPERS}
         columns = ("seconds_make", "seconds_check", "queries", "access", "form")
         measures = dict(zip(columns, values, strict=True))
         return {"method": name, "seconds_models": sum(trained) + own} | counts | measures
 
     def make() -> pd.DataFrame:
         rows = []
-        for kind, name in PROBE_SETS.items():
-            helpers = ("surrogate",) if kind == "w" else ()
-            asked = run.names("source", *helpers) if kind in ("source", "w") else []
+        for kind, name in PUBLISHED.items():
+            helpers = {"surrogates": run.names(*steps.SURROGATES)} if kind == "w" else {}
+            asked = [run.zoo.source, *helpers.get("surrogates", [])]
+            asked = asked if kind in ("source", "w") else []
             making, check = partial(make_sac, run, kind, asked), partial(check_sac, run, kind)
             values = (seconds(making), seconds(check), len(run.probes[kind].index))
             rows.append(row(name, helpers, 0, *values, "answers" if asked else "none", "labels"))
@@ -173,7 +186,8 @@ def costs(run: Run) -> pd.DataFrame:
             zoo = protected(run, rival).zoo
             own = zoo.record(zoo.source)["seconds"] if name in rivals.NEEDS else 0
             values = [got[key].item() for key in ("seconds_make", "seconds_check", "queries")]
-            rows.append(row(name, rival.helpers, own, *values, rival.access, rival.form))
+            helpers = {kind: run.names(*HELPERS[kind]) for kind in rival.helpers}
+            rows.append(row(name, helpers, own, *values, rival.access, rival.form))
         return pd.DataFrame(rows)
 
     return run.keep_table("costs", table_digest(run, "studies.comparison.costs"), make)

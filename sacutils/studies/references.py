@@ -53,7 +53,11 @@ def collect(runs: list[Run], folder: Path | None = None) -> Path:
     if kept:
         load(name, folder)
         images = files.read_json(target / "probes.json")
-        before = {table: pd.read_csv(target / f"{table}.csv", **TEXT) for table in TABLES}
+        before = {
+            table: pd.read_csv(target / f"{table}.csv", **TEXT)
+            for table in TABLES
+            if (target / f"{table}.csv").exists()
+        }
     seeds = sorted([*kept, *new], key=int)
     sources |= {seed: describe(run) for seed, run in new.items()}
     for seed, run in new.items():
@@ -152,7 +156,8 @@ def available(folder: Path | None = None) -> list[str]:
 
 
 def load(profile: str, folder: Path | None = None) -> Tables:
-    """The tables of a reference, checked against their record; nothing is trained.
+    """The tables of a reference, checked against their record; nothing is trained. An early one may
+    lack a table.
 
     Raises
     ------
@@ -168,7 +173,10 @@ def load(profile: str, folder: Path | None = None) -> Tables:
             raise UserError(
                 f"{target / name} does not match its record; restore it with: git checkout results"
             )
-    return {table: read_table(target / f"{table}.csv") for table in TABLES}
+    known = provenance(profile, folder)["sha256"]
+    return {
+        table: read_table(target / f"{table}.csv") for table in TABLES if f"{table}.csv" in known
+    }
 
 
 def for_run(run: Run, folder: Path | None = None) -> tuple[str, Tables]:
@@ -193,9 +201,12 @@ def facts(profile: str, folder: Path | None = None) -> dict[str, str]:
     record = provenance(profile, folder)
     sources = list(record["sources"].values())
     seconds = [sum(source["seconds of training"].values()) for source in sources]
-    names, splits = ("python", "torch", "numpy"), ("owner", "attacker", "probe", "test")
+    names, splits = ("python", "torch", "numpy"), ("owner", "attacker", "probe", "reserve", "test")
     versions = [{name: source["versions"][name] for name in names} for source in sources]
-    images = [{split: f"{source['images'][split]:,}" for split in splits} for source in sources]
+    images = [
+        {split: f"{source['images'][split]:,}" for split in splits if split in source["images"]}
+        for source in sources
+    ]
     dates = [date[:10] for source in sources for date in source["utc"]]
     devices = [f"{source['device']}: {line}" for source in sources for line in source["hardware"]]
     times = dict.fromkeys(map(duration, (min(seconds), max(seconds))))

@@ -4,6 +4,7 @@ import pandas as pd
 import torch
 
 from .. import steps, training
+from ..profiles import Profile
 from ..run import Run
 from ..steps import LABELS, STEPS
 
@@ -26,13 +27,33 @@ SETTINGS = {
 """Settings of a recipe, in the order and in the words of the tables."""
 
 
+MEASURES = {
+    "accuracy": "accuracy",
+    "fidelity": "fidelity",
+    "query_accuracy": "accuracy on queries",
+    "query_fidelity": "fidelity on queries",
+}
+"""What the records measure of a model, in the words of the tables."""
+
+
+def regime(profile: Profile) -> str:
+    """Whether the source was trained on images shifted as far as those that students ask about."""
+    source, students = profile.recipes.source.pad, profile.recipes.extract_label.pad
+    if source == students:
+        return "one augmentation for everybody"
+    return "source without augmentation" if source == 0 else "source and students shift differently"
+
+
 def suspects(run: Run, *kinds: str) -> pd.DataFrame:
     """The models of some steps, and only these; they are trained when they are missing.
 
-    Columns: name, step, group (its label), architecture, index, fraction, accuracy and fidelity
-    (0 to 1, on test images), n (test images), seconds (of training).
+    Columns: name, step, group (its label), architecture, index, parent, fraction, accuracy and
+    fidelity (0 to 1, on test images), query_accuracy and query_fidelity (on the first 1,000 of its
+    own images, shifted and flipped as in its training; a thief asks the source about these), n
+    (test images), seconds (of training).
     """
-    columns = ["name", "step", "architecture", "index", "fraction", "fidelity", "seconds"]
+    columns = ["name", "step", "architecture", "index", "parent", "fraction", "fidelity"]
+    columns += ["query_accuracy", "query_fidelity", "seconds"]
     rows = []
     for name in run.names(*kinds):
         record = run.zoo.record(name)
@@ -40,7 +61,13 @@ def suspects(run: Run, *kinds: str) -> pd.DataFrame:
         test = run.material.splits["transfer_test" if step.new_labels else "test"]
         row = {column: record[column] for column in columns} | {"group": step.label}
         rows.append(row | {"accuracy": record["test_accuracy"], "n": len(test.labels)})
-    return pd.DataFrame(rows).astype({"fidelity": float, "fraction": float})
+    shares = ["fidelity", "query_accuracy", "query_fidelity", "fraction"]
+    return pd.DataFrame(rows).astype(dict.fromkeys(shares, float))
+
+
+def stranger(run: Run) -> float:
+    """What a copy has to exceed: the mean fidelity of the independent models on attacker data."""
+    return suspects(run, "independent")["fidelity"].mean()
 
 
 def spread(shares: pd.Series) -> str:
@@ -51,16 +78,27 @@ def spread(shares: pd.Series) -> str:
     return f"{shares.mean():.1%}{extremes}"
 
 
-def group_table(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """One row per group and architecture, from rows of :func:`suspects`.
+def group_table(
+    rows: pd.DataFrame,
+    *columns: str,
+    by: tuple[str, ...] = ("group", "architecture"),
+    stranger: float | None = None,
+) -> pd.DataFrame:
+    """One row per group and architecture, or whatever `by` names, from rows of :func:`suspects`.
 
-    Columns: group, architecture, models (their number), and :func:`spread` of each of `columns`,
-    which hold shares; accuracy and fidelity if none is named.
+    Columns: those of `by`, models (their number), :func:`spread` of each of `columns`, which hold
+    shares, in the words of `MEASURES`; all of these if none is named. With the fidelity of a
+    :func:`stranger`, the last column counts the models that copy less.
     """
-    columns = columns or ("accuracy", "fidelity")
-    parts = rows.groupby(["group", "architecture"], sort=False)
-    table = parts[list(columns)].agg(spread)
+    columns = columns or tuple(MEASURES)
+    parts = rows.groupby(list(by), sort=False)
+    table = parts[list(columns)].agg(spread).rename(columns=MEASURES)
     table.insert(0, "models", parts.size())
+    if stranger is not None:
+        weak = rows["fidelity"].lt(stranger).groupby([rows[key] for key in by], sort=False).sum()
+        table["copy less than a stranger"] = [
+            f"{count} of {size}" for count, size in zip(weak, table["models"], strict=True)
+        ]
     return table.reset_index()
 
 

@@ -5,6 +5,7 @@ A reference run is a run with several sources: its tables have the same columns,
 without that column are those of one source.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,33 +14,43 @@ import pandas as pd
 import torch
 
 from .. import correlation, evaluation, files, steps
-from ..probes import PROBE_SETS
+from ..probes import PLACEBOS, PROBE_SETS, PUBLISHED
 from ..run import Run
 from ..steps import LABELS, MAIN_NEGATIVES, STEPS, Spec
 
-TABLES = ("zoo", "distances", "auc", "costs", "ablations")
+TABLES = ("zoo", "distances", "auc", "costs", "ablations", "verdicts")
 """The tables of a run, by the names of their files."""
 Tables = dict[str, pd.DataFrame]
 """These tables by name, with the column ``seed`` in front."""
 Key = tuple[str, str, str]
 """Names a fingerprint by its probes, form and measure, in this order."""
+Row = Mapping[str, Any] | pd.Series
 
 SAC_W: Key = ("SAC-w", "probabilities", "cosine")
 """The fingerprint that is meant where none is named."""
-Bootstrap = tuple[int, int]
-"""Number of resamples and their seed."""
 
 
 def zoo(run: Run) -> pd.DataFrame:
     """The models of a run, one row each, without what differs when a training is repeated.
 
-    The column `seed` is that of the training.
+    The column `seed` is that of the training, and `copies_less` marks a stolen model whose fidelity
+    is below the mean of the independent models that it is compared with, on the attacker's data: it
+    copies less than a stranger does.
     """
     columns = "name step architecture index parent fraction train_accuracy test_accuracy fidelity"
-    columns = [*columns.split(), "parameters", "seed", "attempt", "digest", "sha256"]
-    rows = pd.DataFrame([run.zoo.record(name) for name in run.names()])[columns]
+    columns += " query_accuracy query_fidelity parameters seed attempt digest sha256"
+    rows = pd.DataFrame([run.zoo.record(name) for name in run.names()])[columns.split()]
     rows.insert(1, "group", rows["step"].map(LABELS))
+    rows.insert(rows.columns.get_loc("parameters"), "copies_less", _copies_less(rows))
     return rows
+
+
+def _copies_less(rows: pd.DataFrame) -> pd.Series:
+    fidelity = rows["fidelity"].astype(float)
+    means = fidelity.groupby(rows["step"]).mean()
+    strangers = {name: list(STEPS[name].negatives) or ["independent"] for name in steps.ATTACKS}
+    bars = {name: means.reindex(others).mean() for name, others in strangers.items()}
+    return fidelity < rows["step"].map(bars)
 
 
 def distance_row(key: Key, n_probes: int, spec: Spec, name: str, value: float) -> dict[str, Any]:
@@ -50,41 +61,58 @@ def distance_row(key: Key, n_probes: int, spec: Spec, name: str, value: float) -
 
 
 def sac_distances(run: Run) -> pd.DataFrame:
-    """Distance of every model to the source on each of SAC's probe sets and output forms.
+    """Distance of every stolen and independent model to the source on each probe set in each output
+    form. Helpers and controls are left out: they are never evaluated.
 
-    Measures: the two correlations (cosine, rbf), QuRD's variant ``cosine RMS`` (root mean square of
-    the differences instead of their mean), and ``label agreement`` (AKH's share of unequal labels;
-    not for models with other classes than the source). At the smaller number of probes, only cosine
-    and label agreement.
+    SAC's published probe sets in a form that a service shows have four rows a model: cosine at both
+    numbers of probes, rbf, and QuRD's variant ``cosine RMS`` (root mean square of the differences
+    instead of their mean). The book's own sets and forms have cosine at the larger number (own sets
+    not from logits, placebos from probabilities only). ``label agreement`` is AKH's share of
+    unequal labels. ``kappa`` is one minus :func:`~sacutils.correlation.error_consistency`, on
+    SAC-normal only, since it says nothing where the source is always wrong. Neither is for models
+    with other classes than the source.
     """
-    rows = []
-    specs = [spec for spec in run.zoo.specs.values() if spec.name != run.zoo.source]
+    rows: list[dict[str, Any]] = []
+    roles = ("stolen", "independent")
+    specs = [spec for spec in run.zoo.specs.values() if STEPS[spec.step].role in roles]
     large, small = run.profile.probes.count, run.profile.probes.second_count
+    truth = run.material.splits["probe"].labels.cpu()[run.probes["normal"].index]
     for probe_set, probes in PROBE_SETS.items():
+        answers = {name: logits.double() for name, logits in run.logits[probe_set].items()}
+        theirs, published = answers[run.zoo.source], probe_set in PUBLISHED
         for form in correlation.FORMS:
-            matrices = {}
-            for name, logits in run.logits[probe_set].items():
-                outputs = correlation.to_form(logits.double(), form)
-                matrices[name] = correlation.cosine_matrix(outputs)
-            source = matrices[run.zoo.source]
+            own = form == "probabilities" if probe_set in PLACEBOS else form != "logits"
+            if not (published or own):
+                continue
+            source = correlation.cosine_matrix(correlation.to_form(theirs, form, theirs))
             kernel = torch.exp(-4 * source)
             for spec in specs:
-                suspect = matrices[spec.name]
-                corner = source[:small, :small], suspect[:small, :small]
-                for measure, n, value in (
-                    ("cosine", large, correlation.distance(source, suspect)),
-                    ("cosine RMS", large, correlation.rms_distance(source, suspect)),
-                    ("cosine", small, correlation.distance(*corner)),
-                    ("rbf", large, correlation.distance(kernel, torch.exp(-4 * suspect))),
-                ):
+                outputs = correlation.to_form(answers[spec.name], form, theirs)
+                suspect = correlation.cosine_matrix(outputs)
+                values = [("cosine", large, correlation.distance(source, suspect))]
+                if published and form in correlation.SERVED:
+                    corner = source[:small, :small], suspect[:small, :small]
+                    values += [
+                        ("cosine RMS", large, correlation.rms_distance(source, suspect)),
+                        ("cosine", small, correlation.distance(*corner)),
+                        ("rbf", large, correlation.distance(kernel, torch.exp(-4 * suspect))),
+                    ]
+                for measure, n, value in values:
                     rows.append(distance_row((probes, form, measure), n, spec, spec.name, value))
-        labels = {name: logits.argmax(1) for name, logits in run.logits[probe_set].items()}
-        key = (probes, "labels", "label agreement")
+        labels = {name: logits.argmax(1) for name, logits in answers.items()}
+        right = labels[run.zoo.source]
         for spec in specs:
-            if not STEPS[spec.step].new_labels:
-                unequal = (labels[spec.name] != labels[run.zoo.source]).double()
-                for n in (large, small):
-                    rows.append(distance_row(key, n, spec, spec.name, unequal[:n].mean()))
+            if STEPS[spec.step].new_labels:
+                continue
+            unequal = (labels[spec.name] != right).double()
+            values = [("label agreement", n, unequal[:n].mean()) for n in (large, small)]
+            if not published:
+                values = values[:1]
+            if probe_set == "normal":
+                kappa = correlation.error_consistency(truth, right, labels[spec.name])
+                values.append(("kappa", large, 1 - kappa))
+            for measure, n, value in values:
+                rows.append(distance_row((probes, "labels", measure), n, spec, spec.name, value))
     return pd.DataFrame(rows)
 
 
@@ -101,12 +129,11 @@ def auc(run: Run) -> pd.DataFrame:
     """SAC's own AUCs, kept as ``tables/sac_auc.csv``, see :func:`auc_table`."""
     code = ["studies.tables.sac_distances", "studies.tables.auc_table"]
     digest = run.digest(*code, "run.make_logits", "run.make_probes")
-    settings = (run.profile.bootstrap, run.profile.seed)
-    return run.keep_table("sac_auc", digest, lambda: auc_table(distances(run), *settings))
+    return run.keep_table("sac_auc", digest, lambda: auc_table(distances(run)))
 
 
-def auc_table(table: pd.DataFrame, bootstrap: int, seed: int) -> pd.DataFrame:
-    """AUC of each attack from the distances of one source; the bootstrap has this many resamples.
+def auc_table(table: pd.DataFrame) -> pd.DataFrame:
+    """AUC of each attack from the distances of one source.
 
     Columns: probes, n_probes, form, measure, attack (its label), negatives, n_stolen,
     n_independent, auc, low, high, tpr_at_5fpr.
@@ -119,7 +146,8 @@ def auc_table(table: pd.DataFrame, bootstrap: int, seed: int) -> pd.DataFrame:
                 stolen, independent = groups(part, attack, negatives)
                 if not len(stolen) or not len(independent):
                     continue
-                value = evaluation.auc(stolen, independent, bootstrap, seed)
+                models = groups(part, attack, negatives, "model")
+                value = evaluation.auc(stolen, independent, tuple(map(clusters, models)))
                 row = dict(zip(names, key, strict=True))
                 row |= {"attack": LABELS[attack], "negatives": negatives}
                 row |= {"n_stolen": len(stolen), "n_independent": len(independent)}
@@ -183,10 +211,20 @@ def rivals(tables: Tables) -> dict[str, Key]:
 
 
 def fingerprints(tables: Tables) -> dict[str, Key]:
-    """Every fingerprint by name: rivals first, then SAC on probabilities and on labels."""
-    sac = {name: (name, "probabilities", "cosine") for name in PROBE_SETS.values()}
-    labels = {f"{name} (labels)": (name, "labels", "cosine") for name in sac}
-    return rivals(tables) | sac | labels
+    """Every fingerprint that was measured by name: rivals first, then SAC on probabilities, on
+    labels and in the book's own forms, then the book's own probe sets on probabilities and by label
+    agreement.
+    """
+    found = rivals(tables)
+    for form in ("probabilities", *list(correlation.FORMS)[2:]):
+        of_form = "" if form == "probabilities" else f" ({form})"
+        found |= {f"{name}{of_form}": (name, form, "cosine") for name in PUBLISHED.values()}
+    for name in (label for key, label in PROBE_SETS.items() if key not in PUBLISHED):
+        found[name] = (name, "probabilities", "cosine")
+        found[f"{name}, agreement"] = (name, "labels", "label agreement")
+    columns = tables["auc"][["probes", "form", "measure"]]
+    measured = set(columns.itertuples(index=False, name=None))
+    return {name: key for name, key in found.items() if key in measured}
 
 
 def groups(
@@ -202,66 +240,78 @@ def groups(
     """
     attacks = [attacks] if isinstance(attacks, str) else attacks
     independent = steps.negative_sets(attacks[0])[negatives]
-    values, kinds = rows[column].to_numpy(), rows["step"]
-    stolen, others = (values[kinds.isin(group).to_numpy()] for group in (attacks, independent))
+    values, kinds = rows[column].to_numpy(), rows["step"].to_numpy(str)
+    stolen, others = (values[np.isin(kinds, group)] for group in (attacks, independent))
     return stolen, others
+
+
+def clusters(models: np.ndarray) -> np.ndarray:
+    """The cluster of each model of a group, by the models' names, shape (n,).
+
+    It is the architecture. In a group of a single one, as copies of the source are, it is the chain
+    that a model stands in: its history down to the first step away from a model of the owner.
+    """
+    kinds = [re.findall(r"\(([^(),%]+)[,)]", name)[-1] for name in models]
+    # a rung of the ladder is named by its share, as in prune(20%)
+    chains = [re.sub(r"\([^(),]*%\)", "", " > ".join(name.split(" > ")[:2])) for name in models]
+    return np.array(kinds if len(set(kinds)) > 1 else chains)
 
 
 def _with_seed(rows: pd.DataFrame) -> pd.DataFrame:
     return rows if "seed" in rows else rows.assign(seed=0)
 
 
-def _pairs(rows: pd.DataFrame, attacks: str | list[str], negatives: str) -> dict[int, np.ndarray]:
-    """Ordered pairs of each source that has models of both groups, see ``evaluation``."""
+Judged = tuple[np.ndarray, tuple[float, float]]
+"""Ordered pairs of a source's models, see ``evaluation``, and the units of both groups."""
+
+
+def _judged(rows: pd.DataFrame, attacks: str | list[str], negatives: str) -> dict[int, Judged]:
+    """The pairs of each source that has models of both groups."""
     found = {}
     for seed, part in _with_seed(rows).groupby("seed"):
         stolen, independent = groups(part, attacks, negatives)
         if len(stolen) and len(independent):
-            found[seed] = evaluation.ordered_pairs(stolen, independent)
+            models = groups(part, attacks, negatives, "model")
+            m, n = (evaluation.units(clusters(group)) for group in models)
+            found[seed] = evaluation.ordered_pairs(stolen, independent), (m, n)
     return found
 
 
-def _resampled_interval(pairs: list[np.ndarray], bootstrap: Bootstrap) -> tuple[float, float]:
-    """95 % interval of the mean over sources: sources are drawn, then models within each."""
-    resamples, seed = bootstrap
-    generator = np.random.default_rng(seed)
-    # one draw of models for each source in each of the places that a drawn source can take
-    draws = [[evaluation.resampled(one, resamples, generator) for one in pairs] for _ in pairs]
-    chosen = generator.integers(len(pairs), size=(len(pairs), 1, resamples))
-    means = np.take_along_axis(np.stack(draws), chosen, 1).mean((0, 1))
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
+def _over(values: list[float], judged: list[Judged]) -> dict[str, Any]:
+    """What a value over sources needs besides its mean; units are those of the poorest source."""
+    m, n = (min(units[group] for _, units in judged) for group in (0, 1))
+    row = {"smallest": min(values), "largest": max(values), "sources": len(values)}
+    row |= {"spread": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
+    return row | {"units_stolen": m, "units_independent": n}
+
+
+def bounds(row: Row, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a row of :func:`over_sources` or of :func:`difference`, at any level."""
+    known = (row["units_stolen"], row["units_independent"], level, row["sources"], row["spread"])
+    if "gain" in row:
+        return evaluation.difference_interval(row["gain"], row["loss"], *known)
+    return evaluation.score_interval(row["auc"], *known)
 
 
 def over_sources(
-    rows: pd.DataFrame,
-    attacks: str | list[str],
-    negatives: str = MAIN_NEGATIVES,
-    bootstrap: Bootstrap = (2000, 0),
+    rows: pd.DataFrame, attacks: str | list[str], negatives: str = MAIN_NEGATIVES
 ) -> dict[str, Any]:
-    r"""AUC over the sources: the mean, its interval, and the smallest and the largest.
+    r"""AUC over the sources: the mean, its 95 % interval, and the smallest and the largest.
 
-    The interval is a bootstrap (its number of resamples and seed) on two levels: sources are drawn
-    with replacement, then models of both groups within each; for one source it is that of
-    :func:`evaluation.auc`. Where every pair of every source is in order the bootstrap says nothing,
-    nor does it for one source with one or two models in a group; then it is the score interval of a
-    single source, since models of one source are not independent of each other. Other parameters
-    are those of :func:`groups`.
+    The interval is :func:`evaluation.score_interval`. The source is the unit: a statement is on
+    further sources whose suspects have the same architectures. For one source it is that of
+    :func:`evaluation.auc`, with the :func:`clusters` of both groups. Parameters are those of
+    :func:`groups`.
 
-    Keys: auc, low, high, smallest, largest, sources, n_stolen and n_independent (of one source).
+    Keys: auc, low, high, smallest, largest, sources, spread (standard deviation over sources),
+    units_stolen and units_independent, n_stolen and n_independent (of one source).
     """
-    pairs = list(_pairs(rows, attacks, negatives).values())
-    values = [float(one.mean()) for one in pairs]
-    m, n = (min(one.shape[axis] for one in pairs) for axis in (0, 1))
-    mean = float(np.mean(values))
-    constant = len({value for one in pairs for value in (one.min(), one.max())}) == 1
-    if constant or (len(pairs) == 1 and min(m, n) < evaluation.FEWEST):
-        low, high = evaluation.score_interval(mean, m, n)
-    else:
-        low, high = _resampled_interval(pairs, bootstrap)
-    result = {"auc": mean, "low": low, "high": high}
-    result |= {"smallest": min(values), "largest": max(values)}
-    return result | {"sources": len(pairs), "n_stolen": m, "n_independent": n}
+    judged = list(_judged(rows, attacks, negatives).values())
+    values = [float(pairs.mean()) for pairs, _ in judged]
+    row = {"auc": float(np.mean(values))} | _over(values, judged)
+    row |= dict(zip(("low", "high"), bounds(row), strict=True))
+    m, n = (min(pairs.shape[axis] for pairs, _ in judged) for axis in (0, 1))
+    return row | {"n_stolen": m, "n_independent": n}
 
 
 def summary(
@@ -289,44 +339,37 @@ def difference(
     second: Key,
     attacks: str | list[str],
     negatives: str = MAIN_NEGATIVES,
-    bootstrap: Bootstrap = (2000, 0),
 ) -> dict[str, Any]:
     """AUC of one fingerprint minus that of another over the sources, see :func:`over_sources`.
 
-    Where both judged the same models, their tables of ordered pairs are subtracted first and the
-    difference is resampled, on the two levels of :func:`over_sources`; a hard suspect is hard for
-    both. Where not (EWE protects a source of its own), and where every pair differs alike, so that
-    no resample can, the interval combines those of the two means by squaring and adding (Newcombe
-    1998).
+    The interval is :func:`evaluation.difference_interval`. Where both judged the same models it
+    subtracts pair by pair, since a hard suspect is hard for both; where not (EWE protects a source
+    of its own) it takes the two AUCs.
 
-    Keys: value, low, high (first minus second; the bounds are NaN if a paired group has fewer than
-    three models, or if the two are alike), smallest and largest source, sources, paired, alike
-    (every pair of models counts the same for both).
+    Keys: value, low, high (first minus second), gain, loss, smallest, largest, sources, spread,
+    units_stolen, units_independent, paired.
     """
     attacks = [attacks] if isinstance(attacks, str) else attacks
-    judged = [*attacks, *steps.negative_sets(attacks[0])[negatives]]
+    involved = [*attacks, *steps.negative_sets(attacks[0])[negatives]]
     parts = [_with_seed(fingerprint(tables["distances"], *key)) for key in (first, second)]
     seeds = list(set(parts[0]["seed"]) & set(parts[1]["seed"]))
-    parts = [select(part, step=judged, seed=seeds).set_index(["seed", "model"]) for part in parts]
+    parts = [select(part, step=involved, seed=seeds).set_index(["seed", "model"]) for part in parts]
     paired = parts[0].index.sort_values().equals(parts[1].index.sort_values())
     if paired:
         parts[1] = parts[1].loc[parts[0].index]
-    parts = [part.reset_index() for part in parts]
-    one, two = (_pairs(part, attacks, negatives) for part in parts)
-    values = [float(one[source].mean() - two[source].mean()) for source in one if source in two]
-    gains = [one[source] - two[source] for source in one] if paired else []
-    alike = paired and not any(gain.any() for gain in gains)
-    constant = paired and len({value for gain in gains for value in np.unique(gain)}) == 1
-    low = high = np.nan
-    if not paired or (constant and not alike):
-        a, b = (over_sources(part, attacks, negatives, bootstrap) for part in parts)
-        low = a["auc"] - b["auc"] - float(np.hypot(a["auc"] - a["low"], b["high"] - b["auc"]))
-        high = a["auc"] - b["auc"] + float(np.hypot(a["high"] - a["auc"], b["auc"] - b["low"]))
-    elif not constant and min(min(gain.shape) for gain in gains) >= evaluation.FEWEST:
-        low, high = _resampled_interval(gains, bootstrap)
-    result = {"value": float(np.mean(values)), "low": low, "high": high}
-    result |= {"smallest": min(values), "largest": max(values), "sources": len(values)}
-    return result | {"paired": paired, "alike": alike}
+    one, two = (_judged(part.reset_index(), attacks, negatives) for part in parts)
+    seeds = [seed for seed in one if seed in two]
+    a, b = ([part[seed] for seed in seeds] for part in (one, two))
+    means = [[float(pairs.mean()) for pairs, _ in part] for part in (a, b)]
+    values = np.subtract(*means).tolist()
+    gain, loss = np.mean(means, axis=1)
+    if paired:
+        gains = [x - y for (x, _), (y, _) in zip(a, b, strict=True)]
+        gain, loss = (np.mean([(s * g).clip(0).mean() for g in gains]) for s in (1, -1))
+    row = {"value": float(np.mean(values)), "gain": float(gain), "loss": float(loss)}
+    row |= _over(values, [*a, *b])
+    row |= dict(zip(("low", "high"), bounds(row), strict=True))
+    return row | {"paired": paired}
 
 
 def differences(
@@ -335,7 +378,6 @@ def differences(
     others: dict[str, Key],
     attacks: str | list[str],
     negatives: str = MAIN_NEGATIVES,
-    bootstrap: Bootstrap = (2000, 0),
 ) -> pd.DataFrame:
     """One fingerprint against each of others: a row per name.
 
@@ -348,21 +390,26 @@ def differences(
         part = fingerprint(tables["distances"], *key)
         if key == first or not all(map(len, groups(part, attacks, negatives))):
             continue
-        row = difference(tables, first, key, attacks, negatives, bootstrap)
+        row = difference(tables, first, key, attacks, negatives)
         word = "better" if row["low"] > 0 else "worse" if row["high"] < 0 else "no difference shown"
         rows.append({"method": name} | row | {"word": word})
     return pd.DataFrame(rows)
 
 
-def ablation(tables: Tables, name: str) -> pd.DataFrame:
-    """One ablation over the sources.
+def ablation(
+    tables: Tables, name: str, negatives: str | list[str] = MAIN_NEGATIVES
+) -> pd.DataFrame:
+    """One ablation over the sources, against one group of independent models or several.
 
-    Columns: series, setting, attack, fidelity (mean), and those of :func:`over_sources`.
+    Columns: series, setting, attack, negatives, fidelity (mean), and those of :func:`over_sources`.
     Distances of ablations are not kept, so the interval is the mean of the sources' intervals: it
     does not shrink with the number of sources.
     """
     part = select(tables["ablations"], ablation=name)
-    parts = part.groupby(["series", "setting", "attack"], sort=False)
+    if "negatives" not in part:  # tables of before there were several groups
+        part = part.assign(negatives=MAIN_NEGATIVES)
+    part = select(part, negatives=negatives)
+    parts = part.groupby(["series", "setting", "attack", "negatives"], sort=False)
     columns = {column: (column, "mean") for column in ("fidelity", "auc", "low", "high")}
     columns |= {"smallest": ("auc", "min"), "largest": ("auc", "max")}
     columns |= {"sources": ("seed", "nunique")}
@@ -370,19 +417,19 @@ def ablation(tables: Tables, name: str) -> pd.DataFrame:
     return parts.agg(**columns).reset_index()
 
 
-def interval(row: Mapping[str, Any] | pd.Series) -> evaluation.Auc:
+def interval(row: Row) -> evaluation.Auc:
     """The AUC of a row with its interval."""
     return evaluation.Auc(float(row["auc"]), float(row["low"]), float(row["high"]))
 
 
-def text(row: Mapping[str, Any] | pd.Series) -> str:
+def text(row: Row) -> str:
     """The AUC of a row with its interval and, of several sources, the smallest to the largest."""
     if row.get("sources", 1) == 1:
         return str(interval(row))
     return f"{interval(row)}; {row['smallest']:.2f}\u2060–\u2060{row['largest']:.2f}"
 
 
-def signed(row: Mapping[str, Any] | pd.Series) -> str:
+def signed(row: Row) -> str:
     """A difference with its interval and, of several sources, the smallest to the largest."""
     # adding 0 turns -0.00 into +0.00
     names = ("value", "low", "high", "smallest", "largest")

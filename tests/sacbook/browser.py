@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.webdriver import WebDriver
+
+from tests import ensure_browser
 
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
@@ -26,6 +27,7 @@ OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 READ_PAGE = (Path(__file__).parent / "read_page.js").read_text(encoding="utf-8")
+installed = functools.cache(ensure_browser.find)
 
 
 @dataclass(frozen=True)
@@ -68,21 +70,21 @@ def serve(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
+def chromium(profile: Path) -> Iterator[WebDriver]:
     """A headless Chromium with an empty profile, which resolves no name of another host."""
-    driver = shutil.which("chromedriver") or shutil.which("chromium.chromedriver")
-    browser = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    assert driver and browser, (
-        "The browser tests need Chromium and chromedriver on the PATH (Debian: chromium-driver)."
-    )
-    options = webdriver.ChromeOptions()
+    pair = installed()
+    assert pair, "Run python tests/ensure_browser.py first (make test does so)."
+    browser, driver = pair
+    edge = "edge" in Path(driver).name
+    options = webdriver.EdgeOptions() if edge else webdriver.ChromeOptions()
     options.binary_location = browser
     for flag in (*FLAGS, OFFLINE, f"--user-data-dir={profile}"):
         options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    session = webdriver.Chrome(options, Service(driver))
+    options.set_capability(
+        f"{'ms' if edge else 'goog'}:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
+    )
+    service = (webdriver.EdgeService if edge else webdriver.ChromeService)(driver)
+    session = (webdriver.Edge if edge else webdriver.Chrome)(options, service)
     session.set_script_timeout(20)
     session.set_page_load_timeout(20)
     try:
@@ -91,7 +93,7 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
         session.quit()
 
 
-def visit(session: webdriver.Chrome, address: str, name: str) -> Page:
+def visit(session: WebDriver, address: str, name: str) -> Page:
     """Open a page, wait until its formulas are typeset, and report what it shows."""
     session.get(urljoin(address, name))
     facts = session.execute_async_script(READ_PAGE)
@@ -102,7 +104,7 @@ def visit(session: webdriver.Chrome, address: str, name: str) -> Page:
     return Page(name, facts, console, requests(session))
 
 
-def requests(session: webdriver.Chrome) -> list[str]:
+def requests(session: WebDriver) -> list[str]:
     """Addresses that the pages have asked for since the last call."""
     events = (json.loads(entry["message"])["message"] for entry in session.get_log("performance"))
     names = [
@@ -113,7 +115,7 @@ def requests(session: webdriver.Chrome) -> list[str]:
     return [name for name in names if name.startswith(("http:", "https:", "ws:", "wss:"))]
 
 
-def prose(session: webdriver.Chrome) -> str:
+def prose(session: WebDriver) -> str:
     """Text of the open page, without code and without typeset formulas."""
     return session.execute_script(
         "const page = document.querySelector('main').cloneNode(true);"

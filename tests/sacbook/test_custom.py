@@ -1,6 +1,7 @@
 """Pages of notebooks that ran with other values than the book's, read in a browser."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sacutils.profiles import load_profile
 from . import browser
 
 pytestmark = pytest.mark.browser
+PAGE = "01_small--count-4--word-two--seed-1"
 RAW = re.compile(r"\{[a-z][\w:-]*\}`?|\{\{|:::|```|\$\$|\\\(|\\\[|\]\{\.")
 HOME = home()
 NAMES = sorted(path.stem for path in (HOME / "notebooks").glob("*.py"))
@@ -99,10 +101,10 @@ def small_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def small(small_home: Path) -> Path:
-    """The HTML of two executions of the small notebook: one beside a book, one without."""
+    """The HTML of two executions of the small notebook, beside a book."""
     notebook, run = small_home / "notebooks" / "01_small.py", small_home / "runs" / "smoke"
-    book, html = run / "notebooks" / "01_small.ipynb", small_home / "_build" / "smoke" / "html"
-    pages.execute(notebook, book, {})
+    html = small_home / "_build" / "smoke" / "html"
+    pages.execute(notebook, run / "notebooks" / "01_small.ipynb", {})
     for page in ("index", "notebooks/01_small", "notebooks/02_other", "glossary", "bibliography"):
         target = html / f"{page}.html"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,13 +112,14 @@ def small(small_home: Path) -> Path:
     profiles = load_profile("smoke", {"seed": 1}), load_profile("smoke")
     own = {"count": 4, "word": "two"}
     changed = parameters.changes(notebook, own, *profiles)
-    output = run / "custom" / f"{pages.page_name('01_small', changed)}.ipynb"
-    pages.execute(notebook, output, own | {"overrides": {"seed": 1}})
-    made = pages.custom_page(output, changed, book, html)
-    assert made.name == "01_small--count-4--word-two--seed-1.html"
-    alone = run / "custom" / "01_small--count-5.ipynb"
-    pages.execute(notebook, alone, {"count": 5})
-    return pages.custom_page(alone, {"count": (5, 1)}).parent
+    assert pages.page_name("01_small", changed) == PAGE
+    values = own | {"overrides": {"seed": 1}}
+    pages.execute(notebook, run / "custom" / f"{PAGE}.ipynb", values, changed=changed)
+    changed = {"count": (5, 1)}
+    pages.execute(
+        notebook, run / "custom" / "01_small--count-5.ipynb", {"count": 5}, changed=changed
+    )
+    return pages.custom_pages(run / "custom", "smoke")
 
 
 def words(text: str) -> str:
@@ -144,13 +147,13 @@ def facts(session: WebDriver, html: Path, name: str) -> tuple[browser.Page, str]
 
 
 def test_changed_values_stand_beside_the_books(small, session):
-    page, text = facts(session, small, "01_small--count-4--word-two--seed-1.html")
+    page, text = facts(session, small, f"{PAGE}.html")
     assert page.facts["formulas"] == 1
     assert "Divide by 4 (book: 1) probes" in text
     assert "The quotient is 2.50 [0, 4] (book: 10.00 [0, 1]), the numerator 10." in text
     assert "is drawn in Fig. 1" in text and "the figure in The other page is elsewhere" in text
     assert "From 4 (book: 1) to two." in text
-    source = (small / "01_small--count-4--word-two--seed-1.html").read_text(encoding="utf-8")
+    source = (small / f"{PAGE}.html").read_text(encoding="utf-8")
     assert "<title>A small page" in source
     assert 'alt="A line from 4 to 2."' in source
     assert "json.dumps" in re.sub(r"<[^>]+>", "", source)
@@ -160,7 +163,7 @@ def test_changed_values_stand_beside_the_books(small, session):
 
 
 def test_the_banner_names_what_was_changed_and_leads_back(small):
-    source = (small / "01_small--count-4--word-two--seed-1.html").read_text(encoding="utf-8")
+    source = (small / f"{PAGE}.html").read_text(encoding="utf-8")
     banner = source[source.index("Not a page of the book") :]
     rows = re.findall(r"<tr class=\"row-\w+\">(.*?)</tr>", banner, re.DOTALL)[:4]
     cells = [re.sub(r"<[^>]+>", "", row).split("\n") for row in rows]
@@ -179,22 +182,25 @@ def test_links_lead_to_files_that_exist(small):
     assert browser.broken_links(small) == []
 
 
-def test_without_a_book_references_are_words(small, session):
-    _, text = facts(session, small, "01_small--count-5.html")
+def test_without_a_book_references_are_words(small, session, tmp_path):
+    for suffix in ("ipynb", "json"):
+        name = f"01_small--count-5.{suffix}"
+        shutil.copy(small.parent / name, tmp_path / name)
+    html = pages.custom_pages(tmp_path, "not-made")
+    _, text = facts(session, html, "01_small--count-5.html")
     assert "Divide by 5 probes; see The other page and Guan et al. (2022)." in text
     assert "(book:" not in text.partition("has not been made here")[2]
-    assert "_build" not in (small / "01_small--count-5.html").read_text(encoding="utf-8")
+    assert "_build" not in (html / "01_small--count-5.html").read_text(encoding="utf-8")
 
 
 def test_an_index_lists_all_pages_of_the_run(small, session):
     _, text = facts(session, small, "index.html")
-    # the names of the parameters are set as code, which the text leaves out
-    assert "A small page 4 (book: 1); two (book: one); 1 (book: 0)" in text
-    assert "A small page 5 (book: 1)" in text
+    assert "A small page: count 4, word two, seed 1" in text
+    assert "A small page: count 5" in text
 
 
 def test_the_download_is_portable(small):
-    source = (small / "_sources" / "01_small--count-4--word-two--seed-1.ipynb").read_text("utf-8")
+    source = (small / "_sources" / f"{PAGE}.ipynb").read_text("utf-8")
     assert "Not a page of the book" in source and "def digest_of" in source
     assert "(book: 10.00" in source
     assert [
@@ -204,18 +210,18 @@ def test_the_download_is_portable(small):
 
 def other(parameter: parameters.Parameter) -> object:
     """Another value that a parameter accepts: a choice, or one near its default."""
+    several = isinstance(parameter.default, list)
+    default = parameter.default[0] if several else parameter.default
     if parameter.kind is bool:
-        return not parameter.default
-    if parameter.choices:
-        value = next(choice for choice in parameter.choices if choice != parameter.default)
-        return [value] if parameter.several else value
-    default = parameter.default[0] if parameter.several else parameter.default
-    if parameter.kind is int:
+        value = not default
+    elif parameter.choices:
+        value = next(choice for choice in parameter.choices if choice != default)
+    elif parameter.kind is int:
         value = default - 1 if default - 1 >= parameter.low else default + 1
     else:
         low, high = max(parameter.low, default - 1), min(parameter.high, default + 1)
         value = (default + low) / 2 if default > low else (default + high) / 2
-    return [value] if parameter.several else value
+    return [value] if several else value
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +233,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
 
 
 def _every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    run, html = home() / "runs" / "smoke" / "notebooks", home() / "_build" / "smoke" / "html"
+    html = home() / "_build" / "smoke" / "html"
     assert (html / "index.html").exists(), "Build the smoke book first: make book PROFILE=smoke"
     folder, made = tmp_path_factory.mktemp("custom"), {}
     for name in NAMES:
@@ -235,17 +241,17 @@ def _every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         declared = parameters.of_notebook(notebook)
         own = {key: other(declared[key]) for key in list(declared)[2:4]}
         # what concerns analysis only: no model is trained anew
-        spare = {"bootstrap": 150, "probes.second_count": 5}
+        spare = {"probes.second_count": 5, "probes.views": 2}
         overrides = dict(list(spare.items())[: 2 - len(own)])
         changed = parameters.changes(
             notebook, own, load_profile("smoke", overrides), load_profile("smoke")
         )
         assert len(changed) == 2
         output = folder / f"{pages.page_name(name, changed)}.ipynb"
-        pages.execute(notebook, output, {"profile": "smoke", "overrides": overrides} | own)
-        pages.note(output, changed, run / f"{name}.ipynb", html)
+        values = {"profile": "smoke", "overrides": overrides} | own
+        pages.execute(notebook, output, values, changed=changed)
         made[name] = output
-    built = pages.custom_pages(folder)
+    built = pages.custom_pages(folder, "smoke")
     return {name: built / f"{output.stem}.html" for name, output in made.items()}
 
 

@@ -70,7 +70,7 @@ def test_one_cell_shows_the_values_in_force(notebook, tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"cuont": 5}, {"count": 11}, {"count": "5"}])
 def test_parameters_are_checked_before_anything_runs(notebook, tmp_path, wrong):
-    with pytest.raises(UserError, match=r"01_page\.py.*a whole number from 0 to 10"):
+    with pytest.raises(UserError, match=r"01_page\.py.*a whole number, 0 to 10"):
         pages.execute(notebook, tmp_path / "out.ipynb", wrong)
     assert list(tmp_path.iterdir()) == [notebook]
 
@@ -116,11 +116,6 @@ def test_stage_writes_only_what_changed(book, tmp_path):
         if path.is_file() and path.stat().st_mtime_ns != times[path]
     }
     assert changed == {"preface.md"}
-
-
-def test_stage_names_missing_pages(book, tmp_path):
-    with pytest.raises(UserError, match="notebooks/01_page"):
-        pages.stage([], tmp_path / "stage", {})
 
 
 def test_stage_brings_the_code_that_pages_include(book, tmp_path):

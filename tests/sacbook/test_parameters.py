@@ -33,12 +33,12 @@ def test_comments_say_what_is_accepted(notebook):
     assert accepted == {
         "profile": "a file of profiles/",
         "overrides": "values of the profile",
-        "bar": "a number from 0.5 to 1",
-        "images": "a whole number of at least 1",
-        "probe_set": "one of normal, source, w, m, jc",
-        "level": "one of 1, 2, 4",
+        "bar": "a number, 0.5 to 1",
+        "images": "a whole number, at least 1",
+        "probe_set": "a text, one of normal, source, w, m or jc",
+        "level": "a whole number, one of 1, 2, 4",
         "corrected": "true or false",
-        "shares": "a list, each item a number from 0.05 to 0.95",
+        "shares": "a list, each item a number, 0.05 to 0.95",
     }
 
 
@@ -90,9 +90,7 @@ def test_other_values_are_refused_with_what_is_accepted(notebook, name, text):
 
 
 def test_a_wrong_name_is_refused_with_all_that_are_accepted(notebook):
-    with pytest.raises(
-        UserError, match=r"no parameter bra; it accepts .*bar \(a number from 0.5 to"
-    ):
+    with pytest.raises(UserError, match=r"no parameter bra; it accepts .*bar \(a number, 0.5 to"):
         parameters.check(notebook, {"bra": 1})
 
 
@@ -108,8 +106,8 @@ def test_other_arguments_are_refused(arguments):
         ("bar = 0.5", "parameter bar needs a comment"),
         ("bar = 0.5  # any", "parameter bar needs a comment"),
         ('name = "w"  # 0 to 1', "needs a comment '# one of a, b, c'"),
-        ("bar = 2.0  # 0 to 1", "default 2.0 of parameter bar is not a number from 0 to 1"),
-        ('name = "x"  # one of a, b', "default 'x' of parameter name is not one of a, b"),
+        ("bar = 2.0  # 0 to 1", "default 2.0 of parameter bar is not a number, 0 to 1"),
+        ('name = "x"  # one of a, b', "default 'x' of parameter name is not a text, one of a, b"),
         ("bar = 1 / 2  # 0 to 1", "must be a literal"),
         ("a, b = 1, 2  # 0 to 1", "no assignment of one name"),
         ("print(1)", "no assignment of one name"),

@@ -25,31 +25,14 @@ from PIL import Image
 
 from sacheck import answers, calibration, fingerprint, images, report
 from sacheck import cli as command_line
-from sacutils import attacks, figures, steps, training
+from sacheck.weights import ModelFile
+from sacutils import attacks, figures, training
 from sacutils.attacks import Task
 from sacutils.files import UserError, sha256
 from tests.conftest import listing, recipe, save_weights
 
 SERVICE = "scores: ''\nbatch: 8\nretries: 3\nrate: 1000\n"
 LABELS = "label: label\nbatch: 8\nretries: 3\nrate: 1000\n"
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Call the command line; returns exit code, standard output and standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sacheck", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            command_line.main()
-            code = 0
-        except SystemExit as error:
-            code = int(error.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -284,8 +267,8 @@ def test_the_report_is_one_page_without_network(cli, case, tmp_path):
         "--name",
         "<b>x",
     )
-    arguments = ["report", folder / "fp", out, "--independent", folder / "independent"]
-    assert cli(*arguments, "--out", tmp_path / "r.html")[0] == 0
+    arguments = ["--report", tmp_path / "r.html", "--out", tmp_path / "r.json"]
+    assert verify(cli, case, out, *arguments)[0] == 3
     page = (tmp_path / "r.html").read_text()
     assert (
         not re.findall(r"(?:src|href)=[\"'](?!data:)", page)
@@ -304,7 +287,7 @@ def test_the_report_is_one_page_without_network(cli, case, tmp_path):
     for probe in case["own"].manifest.probes:
         assert probe.sha256 in page
     record = json.loads((tmp_path / "r.json").read_text())
-    assert len(record["independent"]) == len(record["verdict"]["independent"]) == 24
+    assert len(record["origins"]) == len(record["verdict"]["independent"]) == 24
     assert "reference" not in page.lower() and "derivative" not in page.lower()
     assert (
         record["verdict"]["verdict"] in page
@@ -326,7 +309,8 @@ def test_verdicts_and_answers_are_never_overwritten(cli, case, tmp_path):
         "--architecture",
         "vgg_bn_s",
     )
-    (tmp_path / "file").touch()
+    for name in ("file", "file.html"):
+        (tmp_path / name).touch()
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     known = ["--independent", folder / "independent"]
     two = tmp_path / "two"
@@ -335,7 +319,11 @@ def test_verdicts_and_answers_are_never_overwritten(cli, case, tmp_path):
         (two / f"m.{ending}").touch()
     for arguments, *words in [
         (["verify", folder / "fp", out, *known, "--out", out], "a.json exists"),
-        (["report", folder / "fp", out, *known, "--out", tmp_path / "a.html"], "a.json exists"),
+        (
+            ["verify", folder / "fp", out, *known, "--report", tmp_path / "file.html"],
+            "file.html exists",
+        ),
+        (["verify", folder / "fp", out, *known, "--report", tmp_path / "r.pdf"], "a .html file"),
         (["verify", folder / "fp", out, *known, "--out", tmp_path], "exists"),
         (
             ["verify", folder / "fp", out, *known, "--out", tmp_path / "file" / "v.json"],
@@ -438,21 +426,14 @@ def test_an_independent_model_may_be_called_as_the_suspect_but_not_be_it(cli, ca
     assert code == 1 and "c.json holds the suspect's own answers" in error
 
 
-def test_the_zoo_as_independent_models(run, case):
-    known = calibration.ask(run, case["own"].pixels)
-    independent = [model for model in known if not model.stolen]
-    own = run.names("independent", "independent_owner", "independent_corrupted")
-    expected = [run.zoo.specs[name].slug for name in own]
-    for variant in run.profile.active_variants:
-        specs = steps.variant_specs(run.profile, variant)
-        independent_ones = [spec for spec in specs if spec.step in steps.INDEPENDENT]
-        expected += [f"{spec.slug}.{variant}" for spec in independent_ones]
-    assert not any(model.stolen for model in known[: len(independent)])
-    assert [model.name for model in independent] == expected
-    assert len({model.name for model in known}) == len(known)
-    assert {model.group for model in known if model.stolen} == {
-        steps.LABELS[name] for name in (*steps.SAME_CLASSES, "transfer_corrupted")
-    }
+def test_models_of_the_zoo_answer_as_their_files(run, case):
+    name = run.names("independent")[0]
+    found = calibration.ask(run, [name], case["own"].pixels)[name]
+    weights = ModelFile(run.zoo.path(name), run.zoo.specs[name].architecture)
+    assert np.allclose(found.outputs, weights.outputs(case["own"].pixels, 10), atol=1e-5)
+    answer, described = calibration.owned(run, name)
+    assert described.sha256 == sha256(run.zoo.path(name))
+    assert np.array_equal(answer(case["own"].pixels), found.outputs)
 
 
 def test_wrong_uses_are_refused_and_write_nothing(cli, case, tmp_path):
@@ -483,6 +464,8 @@ def test_wrong_uses_are_refused_and_write_nothing(cli, case, tmp_path):
         "vgg_bn_s",
         "--channels",
         1,
+        "--kind",
+        "normal",
     ]
     for arguments, *words in [
         (query, "--model", "--url"),
@@ -512,7 +495,7 @@ def test_wrong_uses_are_refused_and_write_nothing(cli, case, tmp_path):
         ([*query[:-1], tmp_path / "b.txt", "--table", out], ".json"),
         ([*query, "--table", tmp_path / "none.csv"], "missing"),
         ([*check, tmp_path / "nothing"], "missing"),
-        ([*check, known, "--independent", known], "already among"),
+        ([*check, known, "--independent", known], "already; rename one"),
         ([*own, "--images", "nothing"], "nothing is no folder"),
         ([*own, "--images", folder / "images", "--kind", "w"], "surrogate"),
         ([*own, "--images", folder / "images" / "class 0", "--kind", "m"], "--class-names"),
@@ -536,9 +519,9 @@ def test_wrong_uses_are_refused_and_write_nothing(cli, case, tmp_path):
 def test_help_teaches(cli):
     code, text, _ = cli("--help")
     assert code == 0
-    for word in ("fingerprint", "query", "verify", "report", "commitment"):
+    for word in ("fingerprint", "query", "verify", "sibling", "commitment"):
         assert word in text
-    for verb in ("fingerprint", "query", "verify", "report"):
+    for verb in ("fingerprint", "query", "verify"):
         code, text, _ = cli(verb, "--help")
         assert code == 0 and "--help" in text
 
@@ -572,7 +555,7 @@ def test_folder_of_images_without_classes(cli, run, case, tmp_path):
     made = fingerprint.load(tmp_path / "fp")
     assert (
         made.commitment in text
-        and (~made.is_control).sum() == 20
+        and (~made.is_anchor).sum() == 20
         and made.manifest.images.startswith("folder flat")
     )
 

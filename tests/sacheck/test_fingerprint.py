@@ -62,27 +62,27 @@ def surrogates(run):
     ]
 
 
-@pytest.mark.parametrize("kind", probes.PROBE_SETS)
-def test_every_kind_holds_its_probes_and_controls(make, run, owner, kind):
+@pytest.mark.parametrize("kind", probes.PUBLISHED)
+def test_every_kind_holds_its_probes_and_anchors(make, run, owner, kind):
     made = make(kind, surrogates=surrogates(run) if kind == "w" else ())
-    assert (~made.is_control).sum() == 12 and 10 <= made.is_control.sum() <= 20
+    assert (~made.is_anchor).sum() == 12 and 10 <= made.is_anchor.sum() <= 20
     assert made.manifest.kind == kind and made.manifest.form == "logits"
     assert np.allclose(made.answers.outputs, owner(made.pixels), atol=1e-6)
     split = run.material.splits["probe"]
-    plain = made.is_control | np.array([kind in ("normal", "source", "w")] * len(made.names))
+    plain = made.is_anchor | np.array([kind in ("normal", "source", "w")] * len(made.names))
     index = torch.tensor([probe.index for probe in made.manifest.probes])
     assert torch.equal(made.pixels[plain], split.pixels[index][plain])
     wrong = made.answers.predicted != split.labels[index].numpy()
-    assert not wrong[made.is_control].any()
+    assert not wrong[made.is_anchor].any()
     if kind in ("source", "w"):
-        assert wrong[~made.is_control].all()
+        assert wrong[~made.is_anchor].all()
 
 
-def test_controls_are_spread_over_the_classes_and_the_folder(made):
-    predicted = made.answers.predicted[made.is_control]
+def test_anchors_are_spread_over_the_classes_and_the_folder(made):
+    predicted = made.answers.predicted[made.is_anchor]
     counts = np.bincount(predicted, minlength=10)
     assert counts.max() - counts[counts > 0].min() <= 1 and len(counts[counts > 0]) >= 8
-    places = np.flatnonzero(made.is_control)
+    places = np.flatnonzero(made.is_anchor)
     assert places.min() < 12 and places.max() >= 12  # not all at one end
 
 
@@ -138,10 +138,10 @@ def test_repeated_images_are_used_once(make, run):
     assert len(torch.unique(made.pixels.flatten(1), dim=0)) == len(made.pixels)
 
 
-def test_too_few_images_for_controls_are_refused(make, run, refused, tmp_path):
+def test_too_few_images_for_anchors_are_refused(make, run, refused, tmp_path):
     split = run.material.splits["probe"].take(slice(14))
     refused(
-        lambda: make("normal", target=tmp_path / "fp", images=split), "controls", "10 are needed"
+        lambda: make("normal", target=tmp_path / "fp", images=split), "anchors", "10 are needed"
     )
     assert listing(tmp_path) == []
 
@@ -263,24 +263,24 @@ def test_a_decompression_bomb_is_refused_by_its_header(copy, refused):
     refused(lambda: fingerprint.load(copy), "probe-0000.png", "3000 x 3000")
 
 
-def test_controls_tell_permuted_rows_and_classes(made, refused, run):
+def test_anchors_tell_permuted_rows_and_classes(made, refused, run):
     own = made.answers
-    assert fingerprint.check_controls(made, own, "x").agree == made.is_control.sum()
+    assert fingerprint.check_anchors(made, own, "x").agree == made.is_anchor.sum()
     other = run.zoo.get(run.names("independent")[0])
     independent = Answers(training.logits_of(other, made.pixels).double().numpy(), "logits", 10)
-    assert fingerprint.check_controls(made, independent, "x").agree >= 10
+    assert fingerprint.check_anchors(made, independent, "x").agree >= 10
     generator = np.random.default_rng(0)
     rows = Answers(own.outputs[generator.permutation(len(own.outputs))], "logits", 10)
     refused(
-        lambda: fingerprint.check_controls(made, rows, "rows.npy"),
+        lambda: fingerprint.check_anchors(made, rows, "rows.npy"),
         "rows.npy",
         "another order",
-        "control images",
+        "anchor images",
     )
     classes = Answers(own.outputs[:, np.roll(np.arange(10), 3)], "logits", 10)
-    refused(lambda: fingerprint.check_controls(made, classes, "x"), "classes are others")
+    refused(lambda: fingerprint.check_anchors(made, classes, "x"), "classes are others")
     constant = Answers(np.tile(own.outputs[:1], (len(own.outputs), 1)), "logits", 10)
-    refused(lambda: fingerprint.check_controls(made, constant, "x"), "control images")
+    refused(lambda: fingerprint.check_anchors(made, constant, "x"), "anchor images")
 
 
 def test_images_come_from_folders(tmp_path, refused):

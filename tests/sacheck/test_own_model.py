@@ -11,7 +11,7 @@ import yaml
 from sacheck.service import Service
 from sacutils import files
 
-PAGE = (files.home() / "book" / "15_own_model.md").read_text(encoding="utf-8")
+PAGE = (files.home() / "book" / "16_own_model.md").read_text(encoding="utf-8")
 BLOCKS = {
     name: text
     for name, text in re.findall(
@@ -37,14 +37,12 @@ def test_the_example_runs_as_printed(tmp_path):
     assert "Commitment: " in done.stdout and "exit code 3" in done.stdout
     verdicts = {
         who: json.loads((tmp_path / f"{who}-verdict.json").read_text())["verdict"]
-        for who in ("copy", "stranger")
+        for who in ("student", "stranger")
     }
-    assert (
-        verdicts["copy"]["verdict"] == "consistent with derivation"
-        and verdicts["copy"]["p_floor"] == 1 / 21
-    )
+    assert verdicts["student"]["verdict"] == "derivation"
     assert verdicts["stranger"]["verdict"] == "no evidence of derivation"
-    assert (tmp_path / "report.html").stat().st_size > 50_000
+    assert verdicts["student"]["found"].keys() == {"of-00", "of-01"}
+    assert (tmp_path / "student.html").stat().st_size > 50_000
 
 
 def test_the_service_file_is_accepted():

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from sacheck import answers, calibration, verdict
 from sacheck.answers import Answers
-from sacheck.calibration import Known
-from sacheck.verdict import DERIVATION, INCONCLUSIVE, NO_EVIDENCE
+from sacheck.verdict import DERIVATION, NO_EVIDENCE, NOT_DECIDABLE
 from sacutils import correlation
 
 N, CLASSES = 40, 5
@@ -68,11 +67,11 @@ def test_mean_of_resampled_distances_is_the_distance():
 
 
 def test_copy_and_stranger_get_their_verdicts():
-    copy = verdict.judge(OWNER, COPY, INDEPENDENT, ROWS)
+    copy = verdict.by_rank(OWNER, COPY, INDEPENDENT, ROWS)
     assert copy.verdict == DERIVATION and copy.p == copy.p_floor == 1 / 25 and copy.p_high <= 0.05
-    stranger = verdict.judge(OWNER, STRANGER, INDEPENDENT, ROWS)
+    stranger = verdict.by_rank(OWNER, STRANGER, INDEPENDENT, ROWS)
     assert stranger.verdict == NO_EVIDENCE and stranger.p_low > 0.05
-    assert copy.distance_low < copy.distance < copy.distance_high < stranger.distance
+    assert copy.distance < stranger.distance
     assert list(copy.independent.values()) == sorted(copy.independent.values())
     assert copy.independent.keys() == INDEPENDENT.keys()
 
@@ -83,47 +82,47 @@ def test_copy_and_stranger_get_their_verdicts():
         (0.02, 0.01, 0.04, DERIVATION),
         (0.05, 0.01, 0.05, DERIVATION),
         (0.06, 0.06, 0.2, NO_EVIDENCE),
-        (0.02, 0.01, 0.06, INCONCLUSIVE),
-        (0.06, 0.05, 0.2, INCONCLUSIVE),
-        (0.02, 0.12, 0.46, INCONCLUSIVE),  # a bootstrap's interval need not hold the value itself
-        (0.06, 0.01, 0.05, INCONCLUSIVE),
+        (0.02, 0.01, 0.06, NOT_DECIDABLE),
+        (0.06, 0.05, 0.2, NOT_DECIDABLE),
+        (0.02, 0.12, 0.46, NOT_DECIDABLE),  # a bootstrap's interval need not hold the value itself
+        (0.06, 0.01, 0.05, NOT_DECIDABLE),
     ],
 )
 def test_the_value_and_its_whole_interval_lie_on_one_side(p, low, high, expected):
     assert verdict.rule(p, low, high, 0.05, 99)[0] == expected
-    assert verdict.rule(p, low, high, 0.05, 18)[0] == INCONCLUSIVE  # 1 / 19 is above the level
+    assert verdict.rule(p, low, high, 0.05, 18)[0] == NOT_DECIDABLE  # 1 / 19 is above the level
 
 
 def test_too_few_independent_models_are_never_enough():
     few = dict(list(INDEPENDENT.items())[:18])
     for suspect in (COPY, STRANGER):
-        result = verdict.judge(OWNER, suspect, few, ROWS)
+        result = verdict.by_rank(OWNER, suspect, few, ROWS)
         assert (
-            result.verdict == INCONCLUSIVE
+            result.verdict == NOT_DECIDABLE
             and "18 independent models" in result.reason
             and "0.053" in result.reason
         )
-    assert verdict.judge(OWNER, COPY, few, ROWS, alpha=0.06).verdict == DERIVATION
+    assert verdict.by_rank(OWNER, COPY, few, ROWS, alpha=0.06).verdict == DERIVATION
 
 
 def test_a_rank_that_hangs_on_the_probes_is_inconclusive():
     equal = {f"independent {i}": model(100 + i, OWNER.outputs, 1.0) for i in range(24)}
     nearest = min(
-        equal, key=lambda name: verdict.judge(OWNER, equal[name], INDEPENDENT, ROWS).distance
+        equal, key=lambda name: verdict.by_rank(OWNER, equal[name], INDEPENDENT, ROWS).distance
     )
     others = {name: value for name, value in equal.items() if name != nearest}
-    result = verdict.judge(OWNER, equal[nearest], others, ROWS)
+    result = verdict.by_rank(OWNER, equal[nearest], others, ROWS)
     assert (
         result.p <= 0.05 < result.p_high
-        and result.verdict == INCONCLUSIVE
+        and result.verdict == NOT_DECIDABLE
         and "other probes" in result.reason
     )
 
 
 @pytest.mark.parametrize("form", ["logits", "probabilities", "top-k", "labels"])
 def test_the_suspects_form_decides_how_all_are_compared(form):
-    suspect = calibration.shown_as(COPY, form)
-    result = verdict.judge(OWNER, suspect, INDEPENDENT, ROWS)
+    suspect = answers.shown_as(COPY, form)
+    result = verdict.by_rank(OWNER, suspect, INDEPENDENT, ROWS)
     assert (
         result.form == ("probabilities" if form == "logits" else form)
         and result.verdict == DERIVATION
@@ -132,54 +131,44 @@ def test_the_suspects_form_decides_how_all_are_compared(form):
 
 
 def test_logits_and_their_softmax_are_judged_alike():
-    one = verdict.judge(OWNER, COPY, INDEPENDENT, ROWS)
-    other = verdict.judge(OWNER, calibration.shown_as(COPY, "probabilities"), INDEPENDENT, ROWS)
-    assert one.distance == pytest.approx(other.distance) and one[5:9] == other[5:9]
+    one = verdict.by_rank(OWNER, COPY, INDEPENDENT, ROWS)
+    other = verdict.by_rank(OWNER, answers.shown_as(COPY, "probabilities"), INDEPENDENT, ROWS)
+    assert one.distance == pytest.approx(other.distance) and one[3:7] == other[3:7]
 
 
-def test_controls_do_not_count():
+def test_anchors_do_not_count():
     half = np.arange(N) < N // 2
     spoiled = Answers(np.where(half[:, None], COPY.outputs, 0.0), "logits", CLASSES)
     intact = Answers(COPY.outputs, "logits", CLASSES)
-    one, other = (verdict.judge(OWNER, each, INDEPENDENT, half) for each in (spoiled, intact))
+    one, other = (verdict.by_rank(OWNER, each, INDEPENDENT, half) for each in (spoiled, intact))
     assert one.distance == other.distance and one.agreement == other.agreement
 
 
-def test_false_alarms_judge_everyone_by_the_others():
-    known = [
-        Known(name, False, f"group {i % 3}", f"net {i % 2}", value)
-        for i, (name, value) in enumerate(INDEPENDENT.items())
-    ]
-    table = calibration.false_alarms(OWNER, known, ROWS)
-    assert len(table) == 3 * 24 and set(
-        table.loc[table["left_out"] == "itself", "independent"]
-    ) == {23}
-    assert set(table.loc[table["left_out"] == "its group", "independent"]) == {16}
-    itself = table[table["left_out"] == "itself"]
-    # by ranks: exactly one of 24 lies before all the others
-    assert (itself["p"] <= 0.05).sum() == 1 and sorted(itself["p"]) == pytest.approx(
-        np.arange(1, 25) / 24
-    )
-    near = calibration.nearest(table, "left_out").set_index("left_out")
-    assert (
-        near.loc["itself", "nearest"].value
-        == 1 / 24
-        == pytest.approx(near.loc["itself", "by_chance"])
-    )
-    assert near.loc["its group", "judged_by"] == "16" and near.loc[
-        "its group", "by_chance"
-    ] == pytest.approx(1 / 17)
+def test_a_known_theft_shows_power_and_changes_nothing_else():
+    alone = verdict.by_rank(OWNER, COPY, INDEPENDENT, ROWS)
+    some = dict(list(STOLEN.items())[:3]) | {"far": model(400)}
+    beside = verdict.by_rank(OWNER, COPY, INDEPENDENT, ROWS, thefts=some)
+    assert beside._replace(found={}) == alone and alone.found == {}
+    assert beside.found == {"stolen 0": True, "stolen 1": True, "stolen 2": True, "far": False}
 
 
-def test_detections_and_rates_count_verdicts():
-    known = [Known(name, False, "independent", "net", value) for name, value in INDEPENDENT.items()]
-    known += [Known(name, True, "copies", "net", value) for name, value in STOLEN.items()]
-    table = calibration.detections(OWNER, known, ROWS, "labels")
-    assert len(table) == 24
-    row = calibration.rates(table, "group").iloc[0]
-    assert (
-        row["models"] == 24 and row["derivation"].value == (table["verdict"] == DERIVATION).mean()
+def test_a_theft_must_show_what_the_suspect_shows(refused):
+    labels = answers.shown_as(model(100), "labels")
+    refused(
+        lambda: verdict.by_rank(OWNER, COPY, INDEPENDENT, ROWS, thefts={"x": labels}),
+        "as labels cannot be compared as probabilities",
     )
-    assert row["derivation"].value * 24 + row["no_evidence"] + row["inconclusive"] == pytest.approx(
-        24
-    )
+
+
+def test_rank_errors_judge_independent_models_by_other_groups():
+    groups = {name: f"group {i % 2}" for i, name in enumerate(INDEPENDENT)}
+    groups |= dict.fromkeys(STOLEN, "copies")
+    table = calibration.rank_errors(OWNER, STOLEN | INDEPENDENT, INDEPENDENT, groups, ROWS, 0.1)
+    table = table.set_index("group")
+    assert table["judged_by"].to_dict() == {"copies": 24, "group 0": 12, "group 1": 12}
+    found = [verdict.by_rank(OWNER, s, INDEPENDENT, ROWS, 0.1).verdict for s in STOLEN.values()]
+    share = found.count(DERIVATION) / 24
+    assert table.loc["copies", "accused"].value == pytest.approx(share) and share > 0.5
+    accused = [share.value for share in table["accused"]] * table["models"]
+    counts = accused + table["no_evidence"] + table["not_decidable"]
+    assert counts.tolist() == pytest.approx([24, 12, 12]) == table["models"].tolist()

@@ -120,6 +120,71 @@ def test_black_box_answers_without_a_gradient_in_evaluation_mode(source, few):
     assert torch.equal(answer, source(x).detach())
 
 
+# Extraction: other services and other ways to ask
+
+
+def test_noisy_service_replaces_a_share_of_the_answers_by_certain_classes_drawn_uniformly():
+    right = torch.randn(20_000, 5, generator=torch.Generator().manual_seed(1))
+    x = torch.zeros(20_000, 1, 2, 2)
+    asked = []
+    service = attacks.noisy(lambda x: (asked.append(x), right)[1], 0.3, seed=0)
+    answer = service(x)
+    replaced = (answer != right).any(1)
+    assert asked[0] is x and answer.shape == right.shape and answer.dtype == right.dtype
+    # six standard deviations of a share of 20,000
+    assert replaced.double().mean().item() == pytest.approx(0.3, abs=6 * math.sqrt(0.21 / 20_000))
+    certain = answer[replaced]
+    assert ((certain == 100).sum(1) == 1).all() and ((certain == 0).sum(1) == 4).all()
+    counts, n = certain.argmax(1).bincount(minlength=5), int(replaced.sum())
+    assert (counts - n / 5).abs().max() < 6 * math.sqrt(n * 0.2 * 0.8)
+    # whatever the right class was
+    same = (certain.argmax(1) == right[replaced].argmax(1)).double().mean().item()
+    assert same == pytest.approx(0.2, abs=6 * math.sqrt(0.16 / n))
+
+
+def test_noise_is_drawn_anew_at_each_call_and_repeats_by_seed():
+    right, x = torch.randn(500, 5, generator=torch.Generator().manual_seed(1)), torch.zeros(500, 1)
+
+    def answers(share: float, seed: int) -> list[torch.Tensor]:
+        service = attacks.noisy(lambda x: right, share, seed)
+        return [service(x) for _ in range(2)]
+
+    one, again, other = answers(0.3, 0), answers(0.3, 0), answers(0.3, 1)
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not torch.equal(one[0], one[1]) and not torch.equal(one[0], other[0])
+    assert all(torch.equal(answer, right) for answer in answers(0, 0))
+    assert (answers(1, 0)[0].amax(1) == 100).all()
+    before = torch.get_rng_state()
+    answers(0.3, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def asked_once(source: nn.Module, images: Images, **values) -> attacks.Made:
+    return attacks.extract_once(source, "mobilenet_s", Task(images, 10, recipe(**values), 0))
+
+
+def test_extract_once_asks_about_each_image_once_and_as_it_is(source, few):
+    asked = []
+    hook = source.register_forward_pre_hook(lambda module, inputs: asked.append(inputs[0].clone()))
+    before = state(source)
+    asked_once(source, few, epochs=3, pad=2)
+    hook.remove()
+    assert torch.equal(torch.cat(asked), to_float(few.pixels))
+    assert same(state(source), before) and not source.training
+
+
+def test_extract_once_learns_these_answers_and_nothing_else(source, few):
+    answers = attacks.black_box(source)(to_float(few.pixels)).argmax(1)
+    student, history = asked_once(source, few, pad=2)
+    garbage, _ = asked_once(source, few._replace(labels=torch.full_like(few.labels, -9)), pad=2)
+    task = Task(few._replace(labels=answers), 10, recipe(pad=2), 0)
+    taught, expected = attacks.train_independent("mobilenet_s", task)
+    assert same(state(student), state(taught)) and history == expected
+    assert same(state(student), state(garbage))
+    in_the_loop, _ = extract("label", attacks.black_box(source), few, pad=2)
+    assert not same(state(student), state(in_the_loop))
+
+
 # Extraction: the losses
 
 
@@ -334,6 +399,48 @@ def test_pruning_needs_batch_normalisation(few):
         pruned(models.build("vgg_s", 1, 10, 0), few, 0.5)
 
 
+# Quantising
+
+
+def weighted(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights of the convolutions and linear layers."""
+    kinds = nn.Conv2d | nn.Linear
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, kinds)}
+    return {f"{name}.weight": layer.weight.detach().clone() for name, layer in layers.items()}
+
+
+@pytest.mark.parametrize("architecture", ["resnet_s", "vgg_s", "mobilenet_s"])
+def test_quantised_weights_are_those_of_a_slow_rounding_to_8_bits(architecture):
+    parent = models.build(architecture, 1, 10, 0)
+    before, weights = state(parent), weighted(parent)
+    made = attacks.quantise(parent)
+    assert made is not parent and same(state(parent), before) and len(weights) > 2
+    for name, value in state(made).items():
+        if name not in weights:
+            assert torch.equal(value, before[name])
+            continue
+        rows = weights[name].flatten().double().tolist()
+        step = max(map(abs, rows)) / 127
+        levels = [round(weight / step) for weight in rows]
+        found = (value.flatten().double() / step).tolist()
+        # a weight in the middle of two levels, to within single precision, may go to either
+        assert all(
+            abs(a - b) < 1e-3 or (abs(a - b) < 1.001 and abs(abs(w / step % 1) - 0.5) < 1e-3)
+            for a, b, w in zip(found, levels, rows, strict=True)
+        )
+        assert len(value.unique()) <= 255 and max(map(abs, levels)) == 127
+        assert not torch.equal(value, weights[name])
+
+
+def test_quantising_twice_changes_nothing_more_and_answers_stay_close(source, few):
+    once = attacks.quantise(source)
+    twice = attacks.quantise(once)
+    for name, value in state(once).items():
+        assert torch.allclose(twice.state_dict()[name], value, atol=1e-6)
+    labels = [training.logits_of(model, few.pixels).argmax(1) for model in (source, once)]
+    assert (labels[0] == labels[1]).double().mean() > 0.9
+
+
 # Independent training
 
 
@@ -359,6 +466,12 @@ def test_independent_training_uses_labels_and_seed(few):
         ("source(vgg_bn_s)#0 > extract_label(resnet_s)#0", "fidelity", 0.6),
         ("source(vgg_bn_s)#0 > extract_probability(resnet_s)#0", "fidelity", 0.6),
         ("source(vgg_bn_s)#0 > extract_label(resnet_s)#0 > extract_adversarial#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > extract_once(resnet_s)#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > extract_plain(resnet_s)#0", "query_fidelity", 0.8),
+        ("source(vgg_bn_s)#0 > extract_noisy(resnet_s)#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > extract_label(resnet_s)#0 > chain_finetuned#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > extract_label(resnet_s)#0 > chain_pruned#0", "fidelity", 0.6),
+        ("source(vgg_bn_s)#0 > extract_label(resnet_s)#0 > chain_quantised#0", "fidelity", 0.6),
         ("source(vgg_bn_s)#0 > transfer_corrupted#0", "fidelity", 0.6),
         ("source(vgg_bn_s)#0 > transfer_all#0", "test_accuracy", 0.3),
         ("source(vgg_bn_s)#0 > transfer_last#0", "test_accuracy", 0.3),

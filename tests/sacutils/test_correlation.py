@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.metrics import cohen_kappa_score
 
 from sacutils import correlation
 from sacutils.correlation import cosine_matrix, distance, rbf_matrix, to_form
@@ -105,14 +106,16 @@ def test_order_of_the_probes_does_not_matter(pair, order, kind):
     assert distance(a, b).item() == pytest.approx(distance(c, d).item(), abs=1e-12)
 
 
-@given(outputs(5, 4), st.permutations(range(4)), st.sampled_from(correlation.FORMS))
+@given(outputs(5, 4), st.permutations(range(4)), st.sampled_from(list(correlation.FORMS)))
 def test_order_of_the_classes_does_not_matter(made, order, form):
     made = (
         made + torch.arange(4) * 1e-4
     )  # no ties: a predicted label does depend on the order of equals
     permuted = made[:, list(order)]
     assert torch.allclose(
-        cosine_matrix(to_form(made, form)), cosine_matrix(to_form(permuted, form)), atol=1e-12
+        cosine_matrix(to_form(made, form, made)),
+        cosine_matrix(to_form(permuted, form, made)),
+        atol=1e-12,
     )
 
 
@@ -127,8 +130,8 @@ def test_scale_of_each_row_does_not_matter(made, scales):
 def test_constant_of_each_row_matters_to_logits_only(made, constants):
     made = made + torch.arange(made.shape[1]) * 1e-4
     shifted = made + torch.tensor(constants, dtype=torch.float64)[:, None]
-    for form in ("probabilities", "labels"):
-        assert torch.allclose(to_form(made, form), to_form(shifted, form), atol=1e-9)
+    for form in ("probabilities", "labels", "matched", "centred"):
+        assert torch.allclose(to_form(made, form, made), to_form(shifted, form, made), atol=1e-9)
 
 
 def test_constant_matters_to_logits():
@@ -202,5 +205,102 @@ def test_top_k_keeps_the_likeliest():
 
 
 def test_unknown_form_is_refused():
-    with pytest.raises(ValueError, match="'scores'; accepted are logits, probabilities, labels"):
+    accepted = "accepted are logits, probabilities, labels, matched, centred"
+    with pytest.raises(ValueError, match=f"'scores'; {accepted}$"):
         to_form(torch.zeros(1, 2), "scores")
+    with pytest.raises(ValueError, match=f"'matched'; {accepted}; matched needs the source's"):
+        to_form(torch.zeros(1, 2), "matched")
+
+
+def mean_top_slowly(rows: list[list[float]], temperature: float) -> float:
+    tops = []
+    for row in rows:
+        largest = max(row)
+        tops.append(1 / sum(math.exp((value - largest) / temperature) for value in row))
+    return sum(tops) / len(tops)
+
+
+def temperature_slowly(source: list[list[float]], suspect: list[list[float]]) -> float:
+    """By halving an interval of log-temperatures."""
+    target, low, high = mean_top_slowly(source, 1), math.log(1e-8), math.log(1e8)
+    for _ in range(200):
+        middle = (low + high) / 2
+        if mean_top_slowly(suspect, math.exp(middle)) > target:
+            low = middle
+        else:
+            high = middle
+    return math.exp(low)
+
+
+def separated(made: torch.Tensor) -> torch.Tensor:
+    """Without ties, so that every mean top probability can be reached."""
+    return made + torch.arange(made.shape[1]) * 1e-2
+
+
+@given(outputs(6, 4), outputs(6, 5))
+def test_matched_temperature_against_halving(source, suspect):
+    source, suspect = separated(source), separated(suspect)
+    assume(0.3 < mean_top_slowly(source.tolist(), 1) < 0.999)
+    made = correlation.matched_temperature(source, suspect)
+    assert made == pytest.approx(temperature_slowly(source.tolist(), suspect.tolist()), rel=1e-6)
+    matched = to_form(suspect, "matched", source)
+    top = source.softmax(1).amax(1).mean().item()
+    assert matched.amax(1).mean().item() == pytest.approx(top, abs=1e-12)
+
+
+@given(outputs(6, 4), outputs(6, 4), st.floats(0.2, 5))
+def test_no_temperature_of_the_service_changes_matched_and_centred(source, suspect, temperature):
+    source, suspect = separated(source), separated(suspect)
+    served = suspect / temperature
+    for form in ("matched", "centred"):
+        theirs = cosine_matrix(to_form(source, form, source))
+        one, other = (cosine_matrix(to_form(z, form, source)) for z in (suspect, served))
+        assert torch.allclose(one, other, atol=1e-9)
+        assert abs(distance(theirs, one) - distance(theirs, other)) < 1e-9
+
+
+def test_a_temperature_changes_the_distance_on_probabilities_only():
+    """A service that answers softmax(z / 2), known by its probabilities alone."""
+    generator = torch.Generator().manual_seed(0)
+    source = 3 * torch.randn(50, 10, dtype=torch.float64, generator=generator)
+    suspect = source + torch.randn(50, 10, dtype=torch.float64, generator=generator)
+    served = correlation.log_probabilities((suspect / 2).softmax(1))
+    assert torch.equal(served.argmax(1), suspect.argmax(1))
+
+    def distances(form: str) -> list[float]:
+        theirs = cosine_matrix(to_form(source, form, source))
+        return [
+            distance(theirs, cosine_matrix(to_form(z, form, source))).item()
+            for z in (suspect, served)
+        ]
+
+    for form in ("matched", "centred", "labels"):
+        one, other = distances(form)
+        assert one == pytest.approx(other, abs=1e-9)
+    one, other = distances("probabilities")
+    assert other > 1.5 * one
+
+
+def test_own_temperature_is_one_and_ends_are_taken_where_no_temperature_fits():
+    made = separated(torch.randn(20, 4, dtype=torch.float64).mul(2))
+    assert correlation.matched_temperature(made, made) == pytest.approx(1, abs=1e-9)
+    tied = torch.zeros(20, 4, dtype=torch.float64)
+    assert correlation.matched_temperature(made, tied) == correlation.COLDEST
+    assert correlation.matched_temperature(tied, made) == 1 / correlation.COLDEST
+
+
+def test_zero_probabilities_have_the_logarithm_of_the_floor():
+    made = correlation.log_probabilities(torch.tensor([[1.0, 0.0], [0.25, 0.75]]).double())
+    expected = [0.0, math.log(1e-12), math.log(0.25), math.log(0.75)]
+    assert made.flatten().tolist() == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=12))
+def test_error_consistency_is_cohens_kappa_of_being_wrong(rows):
+    truth, source, suspect = torch.tensor(rows).T
+    wrong = [(labels != truth).tolist() for labels in (source, suspect)]
+    made = correlation.error_consistency(truth, source, suspect).item()
+    if all(0 < sum(one) < len(rows) for one in wrong):
+        assert made == pytest.approx(cohen_kappa_score(*wrong))
+    else:
+        assert made == 0

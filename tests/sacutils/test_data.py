@@ -16,7 +16,7 @@ from sacutils.data import Images
 from sacutils.profiles import DataSet, load_profile
 from sacutils.zoo import load_material
 
-SIZES = {"owner": 500, "attacker": 500, "probe": 500, "test": 200}
+SIZES = {"owner": 400, "attacker": 450, "probe": 300, "reserve": 400, "test": 200}
 
 
 def digits(size: int = 8) -> Images:
@@ -33,7 +33,8 @@ def noise(n: int, channels: int, size: int) -> torch.Tensor:
 
 
 def test_splits_are_disjoint_and_hold_the_images_they_say(run):
-    index = torch.cat([run.material.index[name] for name in run.profile.splits.model_dump()])
+    assert list(run.profile.splits.model_dump()) == list(SIZES)
+    index = torch.cat([run.material.index[name] for name in SIZES])
     assert len(index) == len(index.unique()) == sum(run.profile.splits.model_dump().values())
     whole = digits(16)
     for name, size in run.profile.splits.model_dump().items():
@@ -59,8 +60,7 @@ def test_splits_of_any_labels(draw):
     classes = draw.draw(st.integers(2, 6))
     counts = draw.draw(st.lists(st.integers(20, 60), min_size=classes, max_size=classes))
     labels = torch.repeat_interleave(torch.arange(classes), torch.tensor(counts))
-    names = ("owner", "attacker", "probe", "test")
-    sizes = {name: draw.draw(st.integers(classes, len(labels) // 4)) for name in names}
+    sizes = {name: draw.draw(st.integers(classes, len(labels) // 5)) for name in SIZES}
     splits = data.split(labels, sizes, draw.draw(st.integers(0, 2**32 - 1)))
     assert {name: len(index) for name, index in splits.items()} == sizes
     assert len(torch.cat(list(splits.values())).unique()) == sum(sizes.values())
@@ -419,7 +419,8 @@ def test_imagefolder_makes_a_whole_run_material(tmp_path, run):
         for i in range(30):
             Image.new("L", (16, 16), value + i).save(tmp_path / "images" / name / f"{i}.png")
     there = {"name": "imagefolder", "path": str(tmp_path / "images"), "image_size": 16}
-    overrides = {"data": there, "splits": {"owner": 20, "attacker": 20, "probe": 10, "test": 10}}
+    sizes = dict.fromkeys(SIZES, 10) | {"owner": 20}
+    overrides = {"data": there, "splits": sizes, "probes.contested": [20, 80]}
     overrides |= {"transfer": {"data": there, "train": 10, "test": 10}, "variants": {}}
     material = load_material(load_profile("smoke", overrides), tmp_path / "made", run.device)
     assert material.class_names == ["cat", "dog"] and material.channels == 3

@@ -18,7 +18,12 @@ FINE_TUNED = {
     "transfer_all",
     "transfer_last",
     "transfer_corrupted",
+    "chain_finetuned",
 }
+PRUNED = {"prune", "chain_pruned"}
+CHAINS = {"extract_adversarial", "chain_finetuned", "chain_pruned", "chain_quantised"}
+TAUGHT = {"student_of_sibling", "student_of_stranger", "control_student"}
+FROM_LABELS = {"extract_label", "extract_plain", "extract_noisy"}
 
 
 def forget() -> None:
@@ -64,7 +69,12 @@ def stale_steps(change: Callable[[], None]) -> set[str]:
     return kinds
 
 
-DESCENDANTS = {step for step in STEPS if not step.startswith("independent") and step != "chooser"}
+STRANGERS = {
+    *("independent", "independent_plain", "independent_owner", "independent_owner_plain"),
+    *("overlap", "control_owner", "control_owner_plain", "control_reserve"),
+    "student_of_stranger",
+}
+OF_THE_OWNERS_RECIPE = STEPS - STRANGERS - {"independent_transfer", "independent_corrupted"}
 
 
 @pytest.mark.parametrize(
@@ -84,18 +94,27 @@ DESCENDANTS = {step for step in STEPS if not step.startswith("independent") and 
         ("data.split", STEPS),
         ("corruptions.jpeg", STEPS),
         ("steps.derived_seed", STEPS),
-        ("attacks.prune", {"prune"}),
-        ("attacks.channel_activity", {"prune"}),
+        ("zoo.training_images", STEPS),
+        ("siblings.scores", set()),
+        ("studies.verdicts.choose", set()),
+        ("attacks.prune", PRUNED),
+        ("attacks.channel_activity", PRUNED),
         ("attacks.perturb", {"extract_adversarial"}),
-        ("attacks.extract_probability", {"extract_probability"}),
-        ("attacks.probability_objective", {"extract_probability"}),
-        ("attacks.extract_label", {"surrogate", "extract_label", "extract_adversarial"}),
+        ("attacks.extract_probability", {"extract_probability", "surrogate_probability"}),
+        ("attacks.probability_objective", {"extract_probability", "surrogate_probability"}),
+        ("attacks.extract_label", {"surrogate"} | FROM_LABELS | CHAINS | TAUGHT),
+        ("attacks.extract_once", {"extract_once"}),
+        ("attacks.noisy", {"extract_noisy"}),
+        ("attacks.quantise", {"chain_quantised"}),
         ("watermark.entangled", set()),
         ("attacks.finetune", FINE_TUNED),
         ("models.replace_last", FINE_TUNED),
         # the source is one of them, and all else descends from it
         ("attacks.train_independent", STEPS),
-        ("zoo.make_pruned", {"prune"}),
+        ("zoo.make_pruned", PRUNED),
+        ("zoo.make_once_student", {"extract_once"}),
+        ("zoo.make_noisy_student", {"extract_noisy"}),
+        ("zoo.make_quantised", {"chain_quantised"}),
     ],
 )
 def test_edit_of_code(package, definition, expected):
@@ -142,19 +161,39 @@ def names_of(*kinds: str) -> set[str]:
 @pytest.mark.parametrize(
     ("overrides", "kinds"),
     [
-        ({"recipes.extract_label.epochs": 9}, {"extract_label", "extract_adversarial"}),
+        (
+            {"recipes.extract_label.epochs": 9},
+            {"extract_once"} | FROM_LABELS | CHAINS | TAUGHT,
+        ),
+        (
+            {"recipes.extract_probability.temperature": 9},
+            {"extract_probability", "surrogate_probability"},
+        ),
         ({"recipes.extract_adversarial.pgd_steps": 9}, {"extract_adversarial"}),
         ({"recipes.surrogate.lr": 0.01}, {"surrogate"}),
-        ({"recipes.independent.lr": 0.01}, {"independent", "independent_owner", "chooser"}),
+        ({"recipes.independent.lr": 0.01}, STRANGERS),
+        # what is never shifted does not care by how much
+        (
+            {"recipes.independent.pad": 2},
+            {step for step in STRANGERS if not step.endswith("_plain")},
+        ),
+        (
+            {"recipes.extract_label.pad": 2},
+            {"extract_once", *FROM_LABELS, *CHAINS, *TAUGHT} - {"extract_plain"},
+        ),
+        ({"recipes.finetune_all.lr": 0.01}, {"finetune_all", "chain_finetuned"}),
         ({"recipes.transfer_last.flip": True}, {"transfer_last"}),
-        ({"recipes.prune.epochs": 9}, {"prune"}),
-        ({"recipes.source.epochs": 9}, DESCENDANTS),
+        ({"recipes.prune.epochs": 9}, PRUNED),
+        ({"recipes.source.epochs": 9}, OF_THE_OWNERS_RECIPE),
         ({"seed": 9}, STEPS),
         ({"splits.test": 100}, STEPS),
         ({"probes.count": 5}, set()),
-        ({"bootstrap": 999}, set()),
+        ({"probes.views": 9}, set()),
         ({"device": "cpu"}, set()),
+        ({"probes.contested": [50]}, set()),
         ({"zoo.finetuned": 3}, set()),
+        ({"zoo.siblings": 13}, set()),
+        ({"zoo.controls": {"resnet_s": 2}}, set()),
     ],
 )
 def test_change_of_the_profile(overrides, kinds):

@@ -10,7 +10,7 @@ from sacutils.profiles import Profile, load_profile
 from tests.conftest import same, state
 
 TINY = {
-    "splits": {"owner": 12, "attacker": 12, "probe": 12, "test": 12},
+    "splits": dict.fromkeys(("owner", "attacker", "probe", "reserve", "test"), 12),
     "probes.count": 10,
     "transfer.train": 12,
     "transfer.test": 12,
@@ -20,7 +20,11 @@ TINY = {
     "zoo.surrogates": {"vgg19_bn": 1, "resnet34": 1},
     "zoo.independent": {"densenet121": 1},
     "zoo.independent_owner": {"resnet18": 1},
-    "zoo.choosers": {"mobilenet_v2": 1},
+    "zoo.siblings": 2,
+    "zoo.controls": {"mobilenet_v2": 1},
+    "zoo.independent_plain": {"resnet18": 1},
+    "zoo.overlap": {"resnet18": 1},
+    "probes.contested": [12],
     "zoo.independent_transfer": {"resnet18": 1},
     "zoo.independent_corrupted": {"resnet18": 1},
     "recipes.prune.ladder": [0.5],
@@ -34,7 +38,15 @@ def material() -> zoo.Material:
     """A dozen random colour images in each split."""
     generator = torch.Generator().manual_seed(0)
     splits = {}
-    for name in ("owner", "attacker", "probe", "test", "transfer_train", "transfer_test"):
+    for name in (
+        "owner",
+        "attacker",
+        "reserve",
+        "probe",
+        "test",
+        "transfer_train",
+        "transfer_test",
+    ):
         pixels = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8, generator=generator)
         splits[name] = Images(pixels, torch.arange(12) % 10)
     splits["attacker_corrupted"] = corruptions.corrupt(splits["attacker"], 0)
@@ -75,11 +87,13 @@ def stepped(profile: Profile, material: zoo.Material, kinds: set[str]) -> None:
             "transfer_corrupted",
         },
         {"source", "extract_label", "extract_adversarial"},
-        {"source", "extract_probability", "surrogate"},
+        {"source", "extract_probability", "surrogate", "surrogate_probability"},
         {
             "independent",
             "independent_owner",
-            "chooser",
+            "sibling",
+            "control_owner",
+            "control_owner_plain",
             "independent_transfer",
             "independent_corrupted",
         },
@@ -108,7 +122,7 @@ def test_other_large_profiles_plan_what_they_say(name):
         == len(profile.zoo.students) * profile.zoo.extracted_per_student
         >= 8
     )
-    assert "watermarked" in profile.variants and "students-recipe" in profile.variants
+    assert "watermarked" in profile.variants and "share-25" in profile.variants
     assert (
         sum(profile.splits.model_dump().values())
         <= {"cifar10": 60_000, "tiny_imagenet": 110_000}[name]

@@ -1,7 +1,11 @@
-"""The five probe sets."""
+"""The probe sets."""
+
+import math
+import statistics
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +22,7 @@ def split(run: Run) -> Images:
 def test_normal_takes_the_first_images(split, refused):
     made = probes.normal(split, 20)
     assert torch.equal(made.pixels, split.pixels[:20]) and made.index.tolist() == list(range(20))
-    refused(lambda: probes.normal(split, 501), "probes.count", "501", "500", "splits.probe")
+    refused(lambda: probes.normal(split, 301), "probes.count", "301", "300", "splits.probe")
 
 
 @given(st.integers(1, 4), st.integers(1, 40), st.integers(0, 1000))
@@ -129,3 +133,60 @@ def test_compressed_uses_the_quality_of_the_severity(split):
             made.pixels, corruptions.jpeg(split.pixels[:10], qualities[severity - 1])
         )
         assert made.index.tolist() == list(range(10))
+
+
+def test_wide_patch_is_half_the_image_and_in_its_middle(run, split):
+    made = probes.make("wide", split, [], run.profile.probes, 3)
+    donors = probes.cutmix(split, run.profile.probes.count, 0.5, "centre", 3).pixels
+    assert torch.equal(made.pixels, donors)
+    differs = (made.pixels != split.pixels[made.index]).any(0).any(0)
+    assert differs.any() and not differs[:4].any() and not differs[12:].any()
+    assert not differs[:, :4].any() and not differs[:, 12:].any()
+
+
+def test_pool_has_four_views_of_each_image():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(1, 256, (12, 2, 6, 6), generator=generator).to(torch.uint8)
+    made = probes.pool(Images(pixels, torch.zeros(12, dtype=torch.int64)), 5)
+    plain, shifted, half, blend = made.pixels.split(12)
+    assert made.index.tolist() == 4 * list(range(12)) and torch.equal(plain, pixels)
+    donors = [
+        next(j for j in range(12) if torch.equal(half[i, ..., 3:], pixels[j, ..., 3:]))
+        for i in range(12)
+    ]
+    assert sorted(donors) == list(range(12)) != donors
+    assert torch.equal(half[..., :3], pixels[..., :3])
+    assert torch.equal(blend.int(), (pixels.int() + pixels[donors].int()) // 2)
+    for image, view in zip(pixels, shifted, strict=True):
+        moved = [
+            F.pad(each, (2, 2, 2, 2))[:, y : y + 6, x : x + 6]
+            for each in (image, image.flip(2))
+            for y in range(5)
+            for x in range(5)
+        ]
+        assert any(torch.equal(view, one) for one in moved)
+    assert not torch.equal(shifted, pixels)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 1000))
+def test_contrast_scores_against_loops(copies, others, seed):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (7,), generator=generator)
+    shares = [
+        torch.rand(models, 7, 3, dtype=torch.float64, generator=generator).softmax(2)
+        for models in (copies, others)
+    ]
+    made = probes.contrast_scores(labels, *shares)
+    for i, label in enumerate(labels.tolist()):
+        one, two = ([model[i][label] for model in part.tolist()] for part in shares)
+        spread = statistics.pvariance(one) + statistics.pvariance(two) + 0.02
+        expected = (statistics.mean(one) - statistics.mean(two)) / math.sqrt(spread)
+        assert made[i].item() == pytest.approx(expected)
+
+
+def test_contrast_takes_what_copies_repeat_and_others_do_not(refused):
+    candidates = probes.Probes(torch.arange(4, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+    made = probes.contrast(candidates, torch.tensor([0.5, 2.0, 0.5, 1.0]), 3)
+    assert made.pixels.tolist() == [1, 3, 0] and made.index.tolist() == [1, 1, 0]
+    scores = torch.zeros(4)
+    refused(lambda: probes.contrast(candidates, scores, 5), "asks for 5", "only 4 candidates")

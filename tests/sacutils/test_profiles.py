@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from sacutils import data, profiles, steps
+from sacutils.files import UserError
 from sacutils.profiles import load_profile
 from sacutils.zoo import load_material
 
@@ -55,7 +56,6 @@ def test_unknown_parameter_is_refused(refused, overrides, words):
         ("seed", 2**32, "less than 4294967296"),
         ("seed", 1.5, "integer"),
         ("device", "tpu", "'cuda'"),
-        ("bootstrap", 10, "100"),
         ("splits.owner", 0, "greater than or equal to 1"),
         ("splits.owner", "many", "integer"),
         ("data.name", "mnist", "'fashion_subset'"),
@@ -76,6 +76,16 @@ def test_unknown_parameter_is_refused(refused, overrides, words):
         ("recipes.extract_probability.soft_weight", 1.5, "1"),
         ("recipes.extract_adversarial.pgd_steps", 0, "1"),
         ("recipes.prune.ladder", [0.4, 0.2], "rise"),
+        ("recipes.prune.ladder", [0.2, 0.2], "rise strictly"),
+        ("probes.contested", [300, 100], "rise"),
+        ("probes.contested", [100, 100], "rise strictly"),
+        ("probes.contested", [], "at least 1"),
+        ("probes.views", -1, "greater than or equal to 0"),
+        ("zoo.siblings", 1, "greater than or equal to 2"),
+        ("zoo.attacker_share", 0, "greater than 0"),
+        ("zoo.attacker_share", 1.5, "less than or equal to 1"),
+        ("zoo.overlaps", [], "at least 1"),
+        ("splits.reserve", 0, "greater than or equal to 1"),
         ("recipes.prune.ladder", [], "at least 1"),
     ],
 )
@@ -99,7 +109,7 @@ def variant(steps: list[str], **overrides: object) -> dict[str, object]:
         ({"recipes.prune.ladder": [0.2, 1.2]}, ["recipes.prune.ladder.1", "1.2", "less than 1"]),
         ({"zoo.independent": {"vgg_s": 0}}, ["zoo.independent.vgg_s", "0", "1"]),
         ({"zoo.independent": {"vgg": 1}}, ["zoo.independent.vgg", "'resnet_s'", "'resnet18'"]),
-        ({"zoo.choosers": {}}, ["zoo.choosers", "at least 1"]),
+        ({"zoo.controls": {}}, ["zoo.controls", "at least 1"]),
         ({"zoo.source": "vgg"}, ["zoo.source", "'vgg'", "'vgg_bn_s'"]),
         ({"zoo.students": ["resnet"]}, ["zoo.students.0", "'resnet'", "'resnet_s'"]),
         ({"zoo.students": ["vgg_s", "vgg_s"]}, ["zoo.students", "twice"]),
@@ -107,7 +117,13 @@ def variant(steps: list[str], **overrides: object) -> dict[str, object]:
         ({"zoo.surrogates": {"resnet18": 1}}, ["zoo.surrogates", "resnet18", "grey", "vgg_bn_s"]),
         ({"transfer.data.name": "cifar10"}, ["transfer.data.name = cifar10", "grey", "digits"]),
         ({"transfer.data.image_size": 28}, ["transfer.data.image_size = 28", "16"]),
-        ({"probes.count": 501}, ["probes.count = 501", "splits.probe = 500"]),
+        ({"probes.count": 301}, ["probes.count = 301", "splits.probe = 300"]),
+        (
+            {"probes.contested": [100, 2801]},
+            ["probes.contested", "2801", "the 2800 views", "splits.probe", "splits.reserve"],
+        ),
+        ({"probes.contested": [701], "probes.views": 0}, ["701", "the 700 views"]),
+        ({"zoo.overlaps": [0.5, 1.0]}, ["zoo.overlaps.1", "1.0", "less than 1"]),
         ({"full": "perhaps"}, ["full", "'perhaps'", "boolean"]),
         (
             {"recipes.source.watermark": WATERMARK | {"target_class": 10}},
@@ -118,7 +134,6 @@ def variant(steps: list[str], **overrides: object) -> dict[str, object]:
             ["watermark.size = 16", "image_size"],
         ),
         ({"recipes.source.watermark": 7}, ["recipes.source.watermark", "7"]),
-        (variant(["sorce"]), ["variants.mine.steps.0", "'sorce'", "'source'"]),
         (variant([]), ["variants.mine.steps", "at least 1"]),
         (variant(["source"], seeed=1), ["variant 'mine'", "'seeed'", "splits"]),
         (variant(["source"], full=True), ["variant 'mine'", "'full'", "no effect"]),
@@ -134,6 +149,89 @@ def variant(steps: list[str], **overrides: object) -> dict[str, object]:
 )
 def test_values_that_do_not_fit_are_refused_before_anything_runs(refused, overrides, words):
     refused(lambda: load_profile("smoke", overrides), "profile 'smoke'", *words)
+
+
+def test_unknown_step_of_a_variant_is_refused_with_all_that_there_are():
+    # a long sentence: there are as many steps as there are kinds of model
+    with pytest.raises(UserError, match=r"variants\.mine\.steps\.0 = 'sorce'") as caught:
+        load_profile("smoke", variant(["sorce"]))
+    assert all(f"'{step}'" in str(caught.value) for step in steps.STEPS)
+    assert "\n" not in str(caught.value)
+
+
+def test_as_many_contested_probes_as_there_are_views_of_images():
+    assert load_profile("smoke", {"probes.contested": [2800]}).probes.contested == [2800]
+
+
+def flat(values: dict, prefix: str = "") -> dict[str, object]:
+    """Nested values by dotted path."""
+    parts = [
+        flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        for key, value in values.items()
+    ]
+    return {key: value for part in parts for key, value in part.items()}
+
+
+@pytest.mark.parametrize("base", ["fashion", "cifar10"])
+def test_regimes_differ_in_how_owners_and_strangers_augment_and_in_nothing_else(base):
+    one, plain = (flat(load_profile(name).model_dump()) for name in (base, f"{base}_plain"))
+    assert one.keys() == plain.keys()
+    changed = {key for key in one if one[key] != plain[key]} - {"name"}
+    kinds = ("source", "independent", "prune", "independent_corrupted")
+    assert changed == {f"recipes.{kind}.pad" for kind in kinds}
+    assert {plain[key] for key in changed} == {0} and all(one[key] > 0 for key in changed)
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Write profiles, by name, beside a copy of the profile smoke."""
+    smoke = profiles.home() / "profiles" / "smoke.yaml"
+
+    def write(**texts: str) -> None:
+        for name, text in ({"smoke": smoke.read_text()} | texts).items():
+            (tmp_path / "profiles" / f"{name}.yaml").write_text(text)
+
+    (tmp_path / "profiles").mkdir()
+    monkeypatch.setenv("SAC_HOME", str(tmp_path))
+    return write
+
+
+def test_profile_with_a_base_is_that_profile_with_some_values_replaced(written):
+    written(mine="base: smoke\nseed: 3\nrecipes.source.pad: 0\nzoo.controls: {vgg_bn_s: 2}\n")
+    mine, smoke = flat(load_profile("mine").model_dump()), flat(load_profile("smoke").model_dump())
+    changed = {key: mine.get(key) for key in mine.keys() | smoke.keys()}
+    changed = {key: value for key, value in changed.items() if value != smoke.get(key)}
+    # the recipes that share smoke's YAML anchor with the source's keep their shifts
+    assert changed == {
+        "name": "mine",
+        "seed": 3,
+        "recipes.source.pad": 0,
+        "zoo.controls.vgg_bn_s": 2,
+        "zoo.controls.resnet_s": None,
+    }
+    # results of its own; its seed, said or not, is the same run
+    names = [load_profile("mine", given).run_name for given in ({}, {"seed": 3}, {"seed": 0})]
+    assert names == ["mine", "mine", "mine-seed0"] and load_profile("mine").overrides == {}
+    assert load_profile("mine", {"recipes.source.pad": 1}).recipes.source.pad == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("base: smok", ["mine.yaml: base = 'smok'", "no other profile", "smoke"]),
+        ("base: mine", ["mine.yaml: base = 'mine'", "no other profile", "smoke"]),
+        ("base: [smoke]", ["base = ['smoke']", "no other profile"]),
+        ("base: yours", ["'base'", "splits"]),
+        ("base: smoke\nsede: 1", ["profile 'mine'", "'sede'", "splits"]),
+        ("base: smoke\nrecipes.sourc.pad: 0", ["profile 'mine'", "'sourc'", "source, surrogate"]),
+        ("base: smoke\nrecipes.source.pda: 0", ["'recipes.source.pda'", "pad"]),
+        ("base: smoke\nrecipes.source.pad: -1", ["recipes.source.pad", "-1"]),
+        ("base: smoke\nrecipes: {source: {pad: 0}}", ["recipes.source.lr", "missing"]),
+    ],
+)
+def test_bad_base_or_override_is_refused(refused, written, text, words):
+    written(mine=text, yours="base: smoke")
+    refused(lambda: load_profile("mine"), *words)
 
 
 def test_profiles_load_without_torch():

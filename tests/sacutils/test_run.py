@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sacutils import attacks, correlation, files, steps, training
+from sacutils import attacks, correlation, files, probes, steps, training
 from sacutils import run as runs
 from sacutils.probes import PROBE_SETS
 from sacutils.run import open_run
@@ -105,41 +105,82 @@ def test_single_answers_train_only_what_they_need(run, tmp_path, capsys):
     ]
     alone.probes["w"]
     assert (
-        "(1 Surrogate)" in capsys.readouterr().out and len(alone.zoo.missing(alone.names())) == 32
+        "(1 Surrogate, 1 Surrogate (probabilities))" in capsys.readouterr().out
+        and len(alone.zoo.missing(alone.names())) == len(alone.names()) - 5
     )
 
 
 def test_more_probes_than_misclassified_images_are_refused(run, refused):
-    other = reopened(run, **{"probes.count": 400})
+    other = reopened(run, **{"probes.count": 250})
     refused(
-        lambda: other.probes["source"], "probes.count", "asks for 400", "the source misclassify"
+        lambda: other.probes["source"], "probes.count", "asks for 250", "the source misclassify"
     )
     assert not (other.folder / "probes").exists() or listing(other.folder / "probes") == []
 
 
 def test_probes_are_images_of_the_probe_split_and_nobody_trained_on_them(run):
-    trained = torch.cat(
-        [run.material.index["owner"], run.material.index["attacker"], run.material.index["test"]]
-    ).tolist()
+    others = ("owner", "attacker", "reserve", "test")
+    trained = torch.cat([run.material.index[name] for name in others]).tolist()
     for name, made in run.probes.items():
         record = files.read_json(run.folder / "probes" / f"{name}.json")
         numbers = run.material.index["probe"][made.index].tolist()
         assert record["images"] == numbers and not set(numbers) & set(trained)
         assert len(made.pixels) == run.profile.probes.count and made.pixels.dtype == torch.uint8
     split = run.material.splits["probe"]
-    for name in ("normal", "source", "w"):
+    for name in ("normal", "source", "w", "contrast", "placebo"):
         assert torch.equal(run.probes[name].pixels, split.pixels[run.probes[name].index])
-    for name in ("m", "jc"):
+    for name in ("m", "jc", "wide"):
         assert not torch.equal(run.probes[name].pixels, run.probes["normal"].pixels)
 
 
 def test_misclassified_probes_are_misclassified(run):
     labels = run.material.splits["probe"].labels
-    for probe_set, names in (("source", [SOURCE]), ("w", [SOURCE, *run.names("surrogate")])):
+    for probe_set, names in (("source", [SOURCE]), ("w", [SOURCE, *run.names(*steps.SURROGATES)])):
         for name in names:
             assert (
                 run.logits[probe_set][name].argmax(1) != labels[run.probes[probe_set].index]
             ).all()
+
+
+@pytest.mark.parametrize("name", ["contrast", "contrast_pool", "placebo", "placebo_pool"])
+def test_contrast_is_chosen_by_the_answers_of_its_judges(run, name):
+    split = run.material.splits["probe"]
+    pool = probes.pool(split, run.profile.seed).pixels if "pool" in name else split.pixels
+    asked = runs.judges(run, name)
+    owner, copies, others = (
+        [training.logits_of(run.zoo.get(model), pool).double().softmax(1) for model in models]
+        for models in asked
+    )
+    said = owner[0].argmax(1)
+    shares = [
+        torch.stack([answers.gather(1, said[:, None])[:, 0] for answers in part])
+        for part in (copies, others)
+    ]
+    spread = sum(part.var(0, correction=0) for part in shares) + 0.02
+    best = ((shares[0].mean(0) - shares[1].mean(0)) / spread.sqrt()).topk(10)
+    worst = best.values.min()
+    taken = [int((pool == one).flatten(1).all(1).nonzero()[0]) for one in run.probes[name].pixels]
+    assert set(taken) >= {i for i, s in zip(best[1].tolist(), best[0], strict=True) if s > worst}
+
+
+def test_nobody_who_chooses_probes_is_evaluated_and_placebos_never_saw_the_source(run):
+    for name in PROBE_SETS:
+        asked = runs.judges(run, name)
+        everybody = [model for models in asked for model in models]
+        roles = {steps.STEPS[run.zoo.specs[model].step].role for model in everybody}
+        assert roles <= {"source", "helper", "control"}
+        assert all(models for models in asked) == name.startswith(("contrast", "placebo"))
+        if name.startswith("placebo"):
+            assert not any(model.startswith(SOURCE) for model in everybody)
+            assert all(model.startswith(asked.owner[0]) for model in asked.copies)
+            assert asked.others == runs.judges(run, "contrast").others
+    assert {steps.STEPS[run.zoo.specs[model].step].plain for model in asked.others} == {True, False}
+
+
+def test_matched_outputs_are_as_sure_as_the_source(run):
+    sure = run.outputs("m", SOURCE).amax(1).mean().item()
+    assert run.outputs("m", STUDENT, "matched").amax(1).mean().item() == pytest.approx(sure)
+    assert not torch.allclose(run.outputs("m", STUDENT, "matched"), run.outputs("m", STUDENT))
 
 
 def test_logits_are_the_models_answers(run):
@@ -169,14 +210,14 @@ def test_models_with_equally_many_equal_labels_tie(run):
         count = int((same[0] != same[1]).sum())
         value = correlation.distance(theirs, run.matrix("source", name, "labels")).item()
         by_count.setdefault(count, set()).add(round(value, 9))
-    assert {len(values) for values in by_count.values()} == {1} and 1 < len(by_count) < 35
+    assert {len(values) for values in by_count.values()} == {1} and 1 < len(by_count) < 83
 
 
 def test_records_of_all_models_and_of_the_variants(run):
     records = run.records()
-    assert [record["name"] for record in records[:36]] == list(steps.plan(run.profile))
+    assert [record["name"] for record in records[:84]] == list(steps.plan(run.profile))
     needed = [len(steps.variant_specs(run.profile, name)) for name in run.profile.active_variants]
-    assert len(records) == 36 + sum(needed) and min(needed) > 0
+    assert len(records) == 84 + sum(needed) and min(needed) > 0
     assert all(0 <= record["test_accuracy"] <= 1 for record in records)
     assert len({record["sha256"] for record in records}) == len(records)
 
@@ -202,7 +243,7 @@ def test_digest_depends_on_models_settings_and_code(run):
         run.digest("probes.cutmix"),
         run.digest("probes.make", more=1),
         reopened(run, **{"probes.count": 6}).digest("probes.make"),
-        reopened(run, bootstrap=300).digest("probes.make"),
+        reopened(run, **{"probes.views": 2}).digest("probes.make"),
         reopened(run, **{"recipes.surrogate.lr": 0.01}).digest("probes.make"),
     }
     assert len(digests) == 6 and run.digest("probes.make") == reopened(run).digest("probes.make")

@@ -1,6 +1,7 @@
 """What the attack chapters show of their models agrees with the records of these models."""
 
 import pandas as pd
+import pytest
 import torch
 
 from sacutils import training
@@ -13,6 +14,10 @@ def test_suspects_are_the_records_of_their_models(run):
     for name in rows.index:
         record = run.zoo.record(name)
         assert rows.loc[name, "accuracy"] == record["test_accuracy"]
+        assert rows.loc[name, "parent"] == run.zoo.specs[name].parent
+        if "extract" in name:
+            assert rows.loc[name, "query_fidelity"] == record["query_fidelity"]
+            assert rows.loc[name, "query_accuracy"] == record["query_accuracy"]
         expected = run.profile.transfer.test if "transfer" in name else run.profile.splits.test
         assert rows.loc[name, "n"] == expected
         assert pd.isna(rows.loc[name, "fidelity"]) == (record["fidelity"] is None)
@@ -21,14 +26,40 @@ def test_suspects_are_the_records_of_their_models(run):
 def test_groups_have_their_models_and_spread(run):
     rows = suspects.suspects(run, "prune", "transfer_all")
     table = suspects.group_table(rows).set_index("group")
-    assert list(table.columns) == ["architecture", "models", "accuracy", "fidelity"]
+    measures = ["accuracy", "fidelity", "accuracy on queries", "fidelity on queries"]
+    assert list(table.columns) == ["architecture", "models", *measures]
     own = rows[rows["step"] == "prune"]["fidelity"]
     expected = f"{own.mean():.1%} ({own.min():.1%} to {own.max():.1%})"
-    assert table.loc["Pruning", "fidelity"] == expected and table.loc["Pruning", "models"] == len(
-        own
-    )
-    assert table.loc["Transfer-A", "fidelity"] == "–"
+    assert table.loc["Pruning", "fidelity"] == expected
+    assert table.loc["Pruning", "models"] == len(own)
+    assert (table.loc["Transfer-A", ["fidelity", "fidelity on queries"]] == "–").all()
     assert "fidelity" not in suspects.group_table(rows, "accuracy")
+
+
+def test_copies_that_copy_less_than_a_stranger_are_counted():
+    rows = {"group": list("AAAB"), "fidelity": [0.7, 0.8, 0.9, 0.79], "accuracy": 0.5}
+    rows = pd.DataFrame(rows)
+    table = suspects.group_table(rows, "accuracy", by=("group",), stranger=0.8)
+    assert table["copy less than a stranger"].tolist() == ["1 of 3", "1 of 1"]
+
+
+def test_a_stranger_is_the_mean_independent_model_on_attacker_data(run):
+    values = [run.zoo.record(name)["fidelity"] for name in run.names("independent")]
+    assert suspects.stranger(run) == pytest.approx(sum(values) / len(values))
+
+
+@pytest.mark.parametrize(
+    ("pads", "word"),
+    [((1, 1), "one augmentation"), ((0, 1), "without augmentation"), ((1, 2), "differently")],
+)
+def test_the_regime_is_read_off_the_recipes(run, pads, word):
+    recipes = run.profile.recipes
+    changed = {
+        step: getattr(recipes, step).model_copy(update={"pad": pad})
+        for step, pad in zip(("source", "extract_label"), pads, strict=True)
+    }
+    profile = run.profile.model_copy(update={"recipes": recipes.model_copy(update=changed)})
+    assert word in suspects.regime(profile)
 
 
 def test_one_value_has_no_extremes():

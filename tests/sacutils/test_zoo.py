@@ -1,12 +1,16 @@
 """Load or train, and files that can be trusted."""
 
+import collections
+import copy
 import json
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
 import torch
 
-from sacutils import attacks, files, steps, training, zoo
+from sacutils import attacks, data, files, steps, training, zoo
+from sacutils.data import Images
 from sacutils.profiles import load_profile
 from sacutils.training import Diverged
 from sacutils.zoo import ATTEMPTS, Zoo
@@ -52,7 +56,7 @@ def test_missing_models_and_what_they_need(fresh):
     assert zoo.missing(["independent_transfer(resnet_s)#0"]) == ["independent_transfer(resnet_s)#0"]
     zoo.get(SOURCE)
     assert zoo.missing([hardened]) == [STUDENT, hardened] and zoo.missing([SOURCE]) == []
-    assert len(zoo.missing(zoo.specs)) == 35 and listing(zoo.folder) == listing(zoo.folder)
+    assert len(zoo.missing(zoo.specs)) == 83 and listing(zoo.folder) == listing(zoo.folder)
 
 
 def test_duration_is_taken_from_records_of_like_models(fresh, capsys):
@@ -248,9 +252,131 @@ def test_record_tells_the_whole_story(run):
     assert record["parameters"] == sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_fidelity_is_left_out_where_it_means_nothing(run):
-    assert run.zoo.record(SOURCE)["fidelity"] is None
-    assert run.zoo.record(f"{SOURCE} > transfer_all#0")["fidelity"] is None
+def test_agreement_is_left_out_where_it_means_nothing(run):
+    shown = ("fidelity", "query_fidelity", "query_accuracy")
+    source, transferred = (run.zoo.record(n) for n in (SOURCE, f"{SOURCE} > transfer_all#0"))
+    assert [source[name] is None for name in shown] == [True, True, False]
+    assert [transferred[name] for name in shown] == [None, None, None]
+
+
+@pytest.mark.parametrize("name", [STUDENT, f"{SOURCE} > extract_plain(resnet_s)#0"])
+def test_agreement_on_the_queries_is_measured_on_the_models_own_images_as_it_saw_them(run, name):
+    record, task, model = run.zoo.record(name), run.zoo.task(name), run.zoo.get(name)
+    recipe, n = task.recipe, len(task.images.labels)
+    assert n < zoo.QUERIES and (recipe.pad == 0) == ("plain" in name)
+    generator = torch.Generator().manual_seed(record["seed"])
+    seen = data.augment(task.images.pixels, recipe.pad, recipe.flip, generator)
+    labels = [network(data.to_float(seen)).argmax(1) for network in (model, run.zoo.get(SOURCE))]
+    truth = task.images.labels
+    correct, agreeing = (
+        sum(a == b for a, b in zip(labels[0].tolist(), other.tolist(), strict=True)) / n
+        for other in (truth, labels[1])
+    )
+    assert record["query_accuracy"] == pytest.approx(correct)
+    assert record["query_fidelity"] == pytest.approx(agreeing)
+    assert agreeing > correct  # it was taught the source's answers, not the truth
+
+
+def test_copy_of_the_source_agrees_with_it_everywhere(run, source):
+    task = run.zoo.task(STUDENT)
+    found = run.zoo._measure(run.zoo.specs[STUDENT], copy.deepcopy(source), task)
+    assert found["fidelity"] == found["query_fidelity"] == 1
+    assert found["test_accuracy"] == run.zoo.record(SOURCE)["test_accuracy"]
+    assert 0.3 < found["query_accuracy"] < 1
+
+
+def test_only_so_many_queries_are_measured(run, source, monkeypatch):
+    asked = []
+    monkeypatch.setattr(zoo, "QUERIES", 7)
+    monkeypatch.setattr(data, "augment", lambda pixels, *rest: (asked.append(pixels), pixels)[1])
+    task = run.zoo.task(STUDENT)
+    run.zoo._measure(run.zoo.specs[STUDENT], source, task)
+    assert len(asked) == 1 and torch.equal(asked[0], task.images.pixels[:7])
+
+
+# The images that a model is trained on
+
+
+@pytest.fixture(scope="module")
+def numbered() -> dict[str, Images]:
+    """Splits whose labels are the numbers of the images, none twice."""
+    names = ("owner", "attacker", "reserve", "attacker_corrupted", "transfer_train")
+    numbers = {name: 1000 * i + torch.arange(100) for i, name in enumerate(names)}
+    return {name: Images((n % 256).to(torch.uint8), n) for name, n in numbers.items()}
+
+
+def images_of(name: str | steps.Spec, splits: dict[str, Images], **overrides) -> list[int]:
+    profile = load_profile("smoke", overrides)
+    spec = steps.plan(profile)[name] if isinstance(name, str) else name
+    images = zoo.training_images(spec, profile, splits)
+    assert torch.equal(images.pixels, (images.labels % 256).to(torch.uint8))
+    return images.labels.tolist()
+
+
+def test_each_thief_and_each_stranger_draws_a_share_of_the_attackers_images(numbered):
+    by_maker, sizes = collections.defaultdict(set), {"attacker": 80, "attacker_corrupted": 80}
+    for name, spec in steps.plan(load_profile("smoke")).items():
+        split = steps.STEPS[spec.step].images
+        if split in ("owner and attacker", "probe", "test"):
+            continue
+        drawn = images_of(name, numbered)
+        whole = numbered[split].labels.tolist()
+        assert len(drawn) == len(set(drawn)) == sizes.get(split, 100) and set(drawn) <= set(whole)
+        if split in sizes:
+            by_maker[split, spec.maker].add(tuple(drawn))
+        else:
+            assert drawn == whole
+    # what has one maker has the same images in the same order, and no two makers have
+    assert all(len(drawn) == 1 for drawn in by_maker.values()) and len(by_maker) > 20
+    shares = [frozenset(drawn) for (drawn,) in by_maker.values()]
+    assert len(set(shares)) == len(shares)
+
+
+def test_rungs_and_what_is_made_from_a_stolen_model_keep_the_images_of_the_first_theft(numbered):
+    families = [[f"{SOURCE} > prune({share}%)#0" for share in (20, 40)]]
+    for kind in ("resnet_s", "mobilenet_s"):
+        student = f"{SOURCE} > extract_label({kind})#0"
+        later = ("extract_adversarial", "chain_finetuned", "chain_pruned", "chain_quantised")
+        families.append([student, *(f"{student} > {step}#0" for step in later)])
+    drawn = [{tuple(images_of(name, numbered)) for name in family} for family in families]
+    assert [len(images) for images in drawn] == [1, 1, 1] and len(set.union(*drawn)) == 3
+
+
+def test_share_depends_on_the_seed_and_a_whole_share_is_everything_in_order(numbered):
+    one, again, other = (images_of(STUDENT, numbered, seed=seed) for seed in (0, 0, 1))
+    assert one == again and set(one) != set(other)
+    assert len(images_of(STUDENT, numbered, **{"zoo.attacker_share": 0.5})) == 50
+    whole = images_of(STUDENT, numbered, **{"zoo.attacker_share": 1.0})
+    assert whole == numbered["attacker"].labels.tolist()
+
+
+@pytest.mark.parametrize("share", [0.8, 1.0])
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75])
+def test_overlap_holds_exactly_its_fraction_of_the_owners_images(numbered, fraction, share):
+    overrides = {"zoo.attacker_share": share}
+    spec = steps.plan(load_profile("smoke", overrides))["overlap 50%(resnet_s)#0"]
+    drawn = images_of(replace(spec, fraction=fraction), numbered, **overrides)
+    n, owner = round(100 * share), set(numbered["owner"].labels.tolist())
+    attacker = set(numbered["attacker"].labels.tolist())
+    assert len(drawn) == len(set(drawn)) == n and set(drawn) <= owner | attacker
+    assert len(owner & set(drawn)) == fraction * n and len(attacker & set(drawn)) == n * (
+        1 - fraction
+    )
+
+
+def test_task_has_the_images_recipe_and_seed_of_the_model(run):
+    task = run.zoo.task(f"{SOURCE} > extract_plain(resnet_s)#0", attempt=2)
+    spec = run.zoo.specs[task.label]
+    images = zoo.training_images(spec, run.profile, run.material.splits)
+    assert torch.equal(task.images.pixels, images.pixels) and len(images.labels) == 0.8 * 450
+    assert task.recipe == run.profile.recipes.extract_label.model_copy(update={"pad": 0})
+    assert task.seed == steps.derived_seed(0, spec.name, 2) and task.classes == 10
+
+
+def test_quantised_student_is_measured_though_nothing_is_trained(run):
+    record = run.zoo.record(f"{STUDENT} > chain_quantised#0")
+    assert record["history"] == {"loss": [], "accuracy": []}
+    assert abs(record["fidelity"] - run.zoo.record(STUDENT)["fidelity"]) < 0.1
 
 
 def test_file_names_hold_the_digest_so_that_runs_share_models(fresh):

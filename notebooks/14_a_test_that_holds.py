@@ -1,0 +1,333 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A test that holds: the source among its siblings
+#
+# ## The answer in short
+#
+# {glue:text}`answer_found` {glue:text}`answer_accused` {glue:text}`answer_weak` The test asks for labels only, and it needs no promise about how strangers train their models.
+#
+# ```{admonition} What you will do
+# :class: tip
+# Compare the {term}`source` with its {term}`siblings <sibling>`, models that the owner trains with the same script on the same data and other seeds, and ask which of them explains a
+# {term}`suspect` best. **You learn** why an AUC against strangers is no evidence in a dispute; what makes a p-value valid here; how a {term}`control` corrects it; where it is blind.
+# **You need** the t-test and {doc}`07_independent_models`. The page shows every model of the zoo that has the source's classes.
+# ```
+#
+# ## The question
+#
+# An AUC says how well stolen models can be told from the strangers that *we* trained. An accused stranger answers that it was trained in another way, and no number of ours can refute
+# that: whether strangers are alike cannot be checked. The owner's own training run can be repeated. Let $S$ be the source and $R_1, \dots, R_k$ siblings of it.
+#
+# > If the suspect was made without $S$, then $S$ and the siblings are *exchangeable* given the suspect: nothing but the seed tells them apart, and the suspect does not know the seed.
+#
+# So the source should then explain the suspect no better than a sibling does, whatever the suspect's data, architecture, recipe or teacher. The principle is not ours: {cite:t}`zhu2025independence`
+# and {cite:t}`kuditipudi2025blackbox` draw p-values from copies of the owner's own training run for language models. Here the copies are full retrainings of a classifier, and the
+# suspect shows nothing but labels. Our search for earlier uses of this kind was limited.
+#
+# ## Parameters
+
+# %% tags=["parameters"]
+profile = "fashion"
+overrides = {}
+level = 0.01  # 0.001 to 0.2: share of innocents that may be accused
+form = "labels"  # one of labels, probabilities: what suspects show
+shown = 10  # 2 to 12: contested probes in the figure
+
+# %%
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+
+from sacutils import evaluation, figures, siblings, steps
+from sacutils.run import open_run, provenance_line
+from sacutils.steps import CONTROLS, LABELS
+from sacutils.studies import references, verdicts
+from sacutils.studies.tables import select
+
+run = open_run(profile, overrides)
+figures.use_style()
+run.announce()
+table = verdicts.table(run)
+count = run.profile.probes.contested[-1]
+members, suspects = verdicts.members(run), verdicts.suspects(run)
+mine = select(table, accused=verdicts.SOURCE, form=form, n_probes=count)
+
+# %% tags=["hide-input", "remove-output"]
+known = verdicts.answers(run)
+index = known[f"probes {count}"]
+labels = torch.stack([known[name][index].argmax(1) for name in members])
+split = siblings.disagreement(labels)
+loop = select(mine, style="in the loop", derived=True)
+innocent, once = mine[~mine["derived"]], select(mine, style="asked once")
+hits = int((loop["p"] <= level).sum())
+figures.say(
+    level=f"{level:g}", form=form, count=f"{count:,}", siblings=len(members) - 1, regime=steps.regime(run.profile),
+    n_controls=len(run.names(*CONTROLS)), divided=f"{(split > 0).double().mean():.0%}",
+    answer_found=f"Of {len(loop)} students that asked the source in the loop, the test finds {hits} at the level {level:g}.",
+    answer_accused=f"Of {len(innocent)} innocent models it accuses {int((innocent['p'] <= level).sum())}.",
+    answer_weak=(
+        f"Of {len(once)} thieves that asked once and then shifted their images it finds {int((once['p'] <= level).sum())}."
+        if len(once) else "Thieves that ask once are in full runs only."
+    ),
+)  # fmt: skip
+
+# %% [markdown]
+# ## Step 1: probes on which the members quarrel
+#
+# Where all members give the same label, a suspect's label says nothing about which of them it comes from. The owner takes every image that the source was not trained on, adds shifted and
+# flipped versions, and keeps the {glue:text}`count` candidates on which the members disagree most. The source is one member among {glue:text}`siblings` others in this choice. A choice that
+# favoured it would make the p-value worthless ({doc}`09_probes` shows how much).
+
+# %% tags=["hide-input", "remove-output"]
+candidates = verdicts.candidates(run)
+order = siblings.contested(labels, shown)
+names = run.material.class_names
+titles = []
+for probe in order:
+    votes = torch.bincount(labels[:, probe], minlength=len(names))
+    first, second = votes.argsort(descending=True)[:2].tolist()
+    titles.append(f"{votes[first]}× {names[first][:9]}\n{votes[second]}× {names[second][:9]}")
+chosen = known["asked"][index[order]]
+figures.show("siblings_probes", figures.images({"": candidates[chosen]}, {"": titles}))
+
+# %% [markdown]
+# :::{glue:figure} siblings_probes
+# :name: fig-siblings-probes
+# :alt: Probes on which the source and its siblings split their votes between two or more classes although all were trained with the same script on the same images.
+#
+# The most contested probes, with the two commonest labels and the number of members that give them.
+# :::
+#
+# The members divide on {glue:text}`divided` of the {glue:text}`count` probes.
+#
+# ## Step 2: how well each member explains a suspect
+#
+# A suspect gives a label $y(x)$ for each probe. Member $j$ has probabilities $p_j$. Its score is the mean log-probability that it gives to the suspect's labels, with a floor so that no
+# single probe decides:
+#
+# $$
+# s_j = \frac{1}{n} \sum_x \max\bigl(\log p_j(y(x) \mid x),\, -3\bigr) .
+# $$ (eq-sibling-score)
+
+# %%
+student = run.names("extract_label")[0]
+y = known[student][index].argmax(1)  # all that the suspect shows
+log_p = torch.stack([known[name][index].double().log_softmax(1) for name in members])
+s = torch.stack([p[torch.arange(len(y)), y].clamp(min=-3).mean() for p in log_p])
+
+assert torch.allclose(s, siblings.scores(log_p, y))  # as in the library
+
+# %% [markdown]
+# ## Step 3: what the controls correct
+#
+# Some members agree with *anybody* more than others do. {glue:text}`n_controls` controls show by how much: models that the owner trains and that no member has a part in. Two more siblings
+# teach some of them, so that theft is among their styles. A member's excess over the others, $a_j = s_j - \bar s_{-j}$, is regressed on the other members' scores over the controls
+# (ridge), and what is left is the residual $r_j$. Every member is treated alike.
+
+# %% tags=["hide-input", "remove-output"]
+theirs, controls = verdicts.scored(run, form)
+found = siblings.sibling_test(theirs, controls, member=None)
+residuals = siblings.residuals(theirs, controls)
+groups = [
+    "finetune_all",
+    "extract_label",
+    "extract_probability",
+    "independent",
+    "independent_owner",
+]
+groups += ["student_of_stranger"]
+place = {spec.name: i for i, spec in enumerate(suspects)}
+rows = [
+    {"suspect": LABELS[step], "residual": float(value), "role": "sibling" if j else "source"}
+    for step in groups
+    for j, value in enumerate(residuals[place[run.names(step)[0]]])
+]
+frame = pd.DataFrame(rows)
+drawn = figures.strips(
+    frame, "residual", "suspect", label="residual $r_j$", role="role", counts=False
+)
+figures.show("siblings_residuals", drawn)
+
+# %% tags=["hide-input", "remove-output"]
+top = {
+    step: int(
+        (residuals[place[run.names(step)[0]]] > residuals[place[run.names(step)[0]], 0]).sum()
+    )
+    + 1
+    for step in groups
+}
+figures.say(
+    rank_student=top["extract_label"],
+    rank_stranger=top["student_of_stranger"],
+    n_members=len(members),
+)
+
+# %% [markdown]
+# :::{glue:figure} siblings_residuals
+# :name: fig-siblings-residuals
+# :alt: For each of six suspects the residuals of the source and of its siblings; the source leads for copies and for most students, and lies among its siblings for models made without it.
+#
+# One suspect a line. For the Extract-L student the source has rank {glue:text}`rank_student` of {glue:text}`n_members`, for the student of a stranger rank {glue:text}`rank_stranger`.
+# :::
+#
+# ## Step 4: two p-values
+#
+# `p_siblings` is the tail of Student's t of $r_S$ among the siblings' residuals. The rank of the source needs exchangeability alone, but with {glue:text}`siblings` siblings it cannot be
+# smaller than one in {glue:text}`n_members`. The t form adds that the residuals are normal; the share of accused innocents below is its check. It is right on average over owners, not for
+# each one, so there is a second guard: `p_controls`, the tail of $r_S(T)$ among the residuals $r_S$ of the controls. The verdict is *derivation* if both are at most the level, and otherwise
+# *no evidence of derivation*. With fewer than 12 siblings it is *not decidable*.
+
+
+# %% tags=["hide-input"]
+def shares(rows: pd.DataFrame) -> pd.DataFrame:
+    """Models, and how many the test accuses, by group."""
+    parts = rows.assign(
+        hit=rows["p"] <= level, first=rows["rank_p"] <= 1 / (len(members) - 1)
+    ).groupby("group", sort=False)
+    out = parts.agg(models=("hit", "size"), accused=("hit", "sum"), ranked_first=("first", "sum"))
+    return out.join(parts[["p_siblings", "p_controls"]].median()).reset_index()
+
+
+columns = {
+    "ranked_first": "ranked first",
+    "p_siblings": "median p_siblings",
+    "p_controls": "median p_controls",
+}
+formats = {"median p_siblings": "{:.2g}", "median p_controls": "{:.2g}"}
+figures.table(shares(mine[mine["derived"]]).rename(columns=columns), formats)
+
+# %% tags=["hide-input"]
+figures.table(shares(innocent).rename(columns=columns), formats)
+
+# %% [markdown]
+# The upper table has the stolen models, the lower one the innocent ones, all at the level {glue:text}`level`. A sibling, and a student of a sibling, is judged without that sibling among the
+# members.
+#
+# ## Power and level of the same set-up
+#
+# *No evidence* is worth nothing without the share of thefts that the set-up would have found. The owner can rehearse: each student of a sibling is a pseudo-theft, with that sibling as the
+# accused. All other pairs of a member and an innocent show the level.
+
+# %% tags=["hide-input", "remove-output"]
+others = select(table[table["accused"] != verdicts.SOURCE], form="labels")
+theft, pairs = others[others["derived"]], others[~others["derived"]]
+worst = (pairs["p"] <= level).groupby(pairs["accused"]).mean().max()
+figures.say(
+    power=f"{int((theft['p'] <= level).sum())} of {len(theft)}",
+    pairs=f"{(pairs['p'] <= level).mean():.2%} of {len(pairs):,}",
+    pairs_siblings=f"{(pairs['p_siblings'] <= level).mean():.2%}",
+    worst=f"{worst:.1%}",
+)
+
+# %% [markdown]
+# The set-up finds {glue:text}`power` pseudo-thefts. Of the pairs of a sibling and an innocent it accuses {glue:text}`pairs` (by `p_siblings` alone {glue:text}`pairs_siblings`); for the worst
+# single member {glue:text}`worst`.
+#
+# ## More queries, or probabilities
+
+# %% tags=["hide-input", "remove-output"]
+curve = table[
+    (table["accused"] == verdicts.SOURCE)
+    & table["style"].isin(["in the loop", "probabilities", "none"])
+]
+curve = curve.assign(
+    hit=curve["p"] <= level, role=np.where(curve["derived"], "stolen", "independent")
+)
+curve = curve.groupby(["form", "role", "n_probes"], as_index=False)["hit"].mean()
+drawn = figures.curves(
+    curve, "n_probes", "hit", role="role", facet="form", x_label="probes", y_label="share accused",
+    log="x", limits=(-0.05, 1.05),
+)  # fmt: skip
+figures.show("siblings_queries", drawn)
+
+# %% [markdown]
+# :::{glue:figure} siblings_queries
+# :name: fig-siblings-queries
+# :alt: The share of students that are accused rises with the number of probes, and the share of innocents stays near zero.
+#
+# Share of the Extract-L and Extract-P students (round marks) and of all innocents (triangles) that are accused at the level {glue:text}`level`, by number of probes and by what the suspect shows.
+# :::
+#
+# ## Over the sources
+#
+# The goals were registered before the runs that they judge ({doc}`/rules`). Each row is a reference run.
+
+# %% tags=["hide-input"]
+rows = []
+for name in references.available():
+    tables = references.load(name)
+    if "verdicts" not in tables:
+        continue
+    data = select(tables["verdicts"], accused=verdicts.SOURCE, form="labels")
+    data = data[data["n_probes"] == data["n_probes"].max()].assign(
+        hit=lambda frame: frame["p"] <= verdicts.LEVEL
+    )
+    bad, good = data[~data["derived"]], select(data, style="in the loop", derived=True)
+    a = evaluation.clustered_share(bad["hit"].to_numpy(), bad["seed"].to_numpy(), 0.05)
+    b = evaluation.clustered_share(good["hit"].to_numpy(), good["seed"].to_numpy(), 0.25)
+    worst = bad.groupby("seed")["hit"].mean().max()
+    verdict = a.high <= 0.03 and worst <= 0.10
+    rows.append({
+        "run": references.label(name, tables), "regime": data["regime"].iloc[0],
+        "innocents accused (upper bound)": f"{a.value:.1%} of {len(bad)} ({a.high:.1%})", "(a)": "met" if verdict else "missed",
+        "in-loop students found (lower bound)": f"{b.value:.0%} of {len(good)} ({b.low:.0%})",
+        "(b)": "met" if b.value >= 0.8 and b.low >= 0.6 else "missed",
+    })  # fmt: skip
+figures.table(pd.DataFrame(rows)) if rows else Markdown("No reference run has this table.")
+
+# %% [markdown]
+# ## What it does not do
+#
+# - **It does not find every thief.** One who asks once and then shifts the images, smooths labels or mixes in answers of another model leaves less of the source's quarrels with its siblings.
+# - **The owner can cheat.** Train many models and call the one nearest to the suspect the source; weaken or drop siblings; distil the suspect and back-date the result. Against this stand a
+#   time-stamped commitment to script, data and source, sibling seeds drawn from later public randomness, and a judge who runs the script again.
+# - **A source that was selected needs siblings that were selected alike**: if it was the best of five runs, each sibling is the best of five.
+# - **An owner who may change answers has stronger means.** DAWN alters fewer than one answer in two hundred by a key and then recognises the students {cite:p}`szyller2021dawn`.
+#
+# ## On your own
+#
+# **1. Fewer siblings.** Judge the Extract-L students with the first 12, 8 and 5 siblings. When is the largest p-value above the level?
+#
+# :::{dropdown} Solution
+# ```python
+# students = [place[name] for name in run.names("extract_label")]
+# for k in (12, 8, 5):
+#     fewer = siblings.sibling_test(theirs[students, : k + 1], controls[:, : k + 1])
+#     print(k, fewer.p_siblings.max().item(), siblings.verdict(float(fewer.p[0]), level, k, len(controls)))
+# ```
+# :::
+#
+# **2. Without controls.** Replace the residuals by the plain scores. How many students does the t form still find?
+#
+# :::{dropdown} Solution
+# ```python
+# plain = siblings.upper_tail(theirs[students, 0], theirs[students, 1:])
+# print((plain <= level).sum().item(), "of", len(students))
+# ```
+# :::
+#
+# **3. An unfair choice.** Choose the 500 probes on which the source differs from most siblings. What happens to the innocents, and why is the p-value void?
+#
+# :::{dropdown} Solution
+# ```python
+# alone = (labels[0] != labels[1:]).double().mean(0).argsort(descending=True)[:500]
+# own = log_p[:, alone]
+# answers = torch.stack([known[spec.name][index][alone].argmax(1) for spec in suspects])
+# calibrate = torch.stack([known[name][index][alone].argmax(1) for name in run.names(*CONTROLS)])
+# unfair = siblings.sibling_test(siblings.scores(own, answers), siblings.scores(own, calibrate))
+# innocents = torch.tensor([steps.STEPS[spec.step].role == "independent" for spec in suspects])
+# print((unfair.p_siblings[innocents] <= level).double().mean().item())
+# ```
+# The source then plays another part than its siblings: exchangeability is gone before a suspect is asked.
+# :::
+
+# %%
+Markdown(provenance_line(run))

@@ -1,0 +1,346 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Check your own model
+#
+# ## The answer in short
+#
+# With {glue:text}`n_siblings` retrainings of its own model and {glue:text}`n_controls` control models, the owner of this zoo's
+# source gets the verdict *{glue:text}`stolen_verdict`* on an extracted model (p = {glue:text}`stolen_p`) and
+# *{glue:text}`innocent_verdict`* on a student of somebody else (p = {glue:text}`innocent_p`), from {glue:text}`shows` on
+# {glue:text}`probes` probes. The same comparison finds {glue:text}`found` of {glue:text}`rehearsed` rehearsed thefts, and accuses
+# {glue:text}`accused` of {glue:text}`pairs` pairs of a member and an innocent control. An owner who cannot retrain has a weaker
+# test: it finds {glue:text}`rank_copies` copies of the source's weights and {glue:text}`rank_extracted` extracted models.
+#
+# ```{admonition} What you will do
+# :class: tip
+# Turn a source and its siblings into a *fingerprint folder*, ask suspects, judge two of them, write the report, and read what
+# it promises and what it does not. Then see how the simple comparison for owners without siblings errs.
+#
+# **You learn** what an owner needs, the three commands that do it all, which assumption carries the verdict, and how an
+# owner could cheat.
+#
+# **You need** {doc}`08_sample_correlation` and {doc}`10_results`. The first cell says which models it has to train.
+# ```
+#
+# ## The claim under test
+#
+# A model owner has one suspect and no group of strangers that anybody would call representative. But the owner has a lottery
+# of its own: the **seed**. The same script and data with other seeds give *siblings* of the source. If a suspect was made
+# without the source, then it knows nothing of which seed the source had:
+#
+# > Given such a suspect, whatever its data, style or teacher, the source and its siblings are exchangeable.
+#
+# So the source is compared with its siblings, not the suspect with strangers. Probes are the images on whose labels the
+# members (source and siblings) differ most, the source being one member among all. Each member gets a score, the mean
+# log-probability that it gives to the suspect's answers; what *any* suspect would lead one to expect is estimated on
+# *control* models, in which no member took part, and subtracted. From the residuals come
+#
+# - $p_\text{siblings}$, Student-t: is the source's residual too large among those of its siblings? Beside it stands the rank of
+#   the source, which needs no assumption on the shape, and cannot be smaller than $1/(k+1)$ with $k$ siblings;
+# - $p_\text{controls}$: is the source's residual for this suspect too large among its residuals for the controls?
+#
+# The verdict is *derivation* if **both** are at most $\alpha$. Retrained copies of one's own run as the lottery of a test are
+# known from language models; here they are carried over to image classifiers that show labels only.
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+profile = "fashion"
+overrides = {}
+count = 1000  # 100 to 4000: number of probes of the sibling test
+shows = "labels"  # one of labels, top-k, probabilities: what the suspect shows
+alpha = 0.01  # 0.001 to 0.5: level of the sibling test
+rank_kind = "source"  # one of normal, source, m, jc: probes of the simple comparison
+
+# %%
+import json
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown
+
+from sacheck import answers, calibration, case, fingerprint, report
+from sacheck.images import Pool
+from sacutils import figures, steps
+from sacutils.profiles import Probes
+from sacutils.run import open_run, provenance_line
+
+run = open_run(profile, overrides)
+figures.use_style()
+source, siblings = run.zoo.source, run.names("sibling")
+controls = run.names(*steps.CONTROLS)
+thefts = {name: run.zoo.specs[name].parent for name in run.names("student_of_sibling")}
+stolen, innocent = run.names("extract_label")[0], run.names("student_of_stranger")[0]
+copies = [name for name in steps.SAME_CLASSES if steps.STEPS[name].make in ("finetuned", "pruned")]
+copies = run.names(*(name for name in copies if not name.startswith("chain")))
+extracted = run.names(*steps.EXTRACTION)
+strangers = run.names(*(name for name in steps.INDEPENDENT if name != "sibling"))
+run.announce(source, *siblings, *controls, *thefts, *copies, *extracted, *strangers)
+
+# %% [markdown]
+# ## A fingerprint, and a date
+#
+# The folder holds the probes, mixed with plain *anchor* images; a manifest with the answers of all members and the SHA-256 of
+# every file; and a **commitment**, the SHA-256 of the manifest, which reveals nothing. Whoever later gets the folder can check
+# that nothing was changed after the commitment was published. Keep the folder secret: siblings help a thief to hide.
+#
+# Candidates are the images of the probe split and shifted or flipped views of them, at most one view of an image. With few
+# images the number of probes is smaller than asked.
+
+# %%
+split = run.material.splits["probe"].to("cpu")
+pool = Pool(split, run.material.class_names, f"probe split of {run.profile.data.name}")
+folder = tempfile.TemporaryDirectory()
+
+
+def make(kind, number, *models):
+    """A fingerprint folder from models of the zoo; the commands do the same from files."""
+    owned = [calibration.owned(run, name) for name in (source, *models)]
+    target, settings = Path(folder.name) / kind, Probes(count=number, second_count=4)
+    return fingerprint.make(target, owned, pool, pool.class_names, kind, settings, run.profile.seed)
+
+
+own = make("contested", min(count, len(split.labels) // 4), *siblings)
+rows = ~own.is_anchor
+
+# %% tags=["remove-cell"]
+size = sum(path.stat().st_size for path in own.folder.rglob("*") if path.is_file())
+figures.say(
+    probes=f"{rows.sum():,}",
+    anchors=int(own.is_anchor.sum()),
+    megabytes=f"{size / 1e6:.1f}",
+    n_siblings=len(siblings),
+    n_controls=len(controls),
+    alpha=f"{alpha:g}",
+    shows="the likeliest three classes" if shows == "top-k" else shows,
+)
+
+# %% [markdown]
+# This one has {glue:text}`probes` probes and {glue:text}`anchors` anchors, {glue:text}`megabytes` MB in all.
+#
+# Rows that got mixed up, classes in another order, images that are prepared in another way: each makes a *stolen* model look
+# independent. The anchors are images of which the source is surest, and any model of the task should agree with it there. A
+# suspect that agrees no more often than chance allows is refused and not judged.
+#
+# ## Suspects, controls, rehearsals
+#
+# Three kinds of models are asked. The **suspects** are an Extract-L model, which is stolen, and a *student of a stranger*:
+# it was extracted in the same way, from a model that is not the source. The **controls** are {glue:text}`n_controls` models in
+# several styles: students of two further siblings that are no members, and models with true labels. The **pseudo-thefts** are
+# students of siblings; each is judged with its own teacher as the source, and the share of them that is found is the power.
+
+
+# %%
+def ask(names, own):
+    """Files of answers by the model's name, as `sacheck query` writes them."""
+    target, paths = own.folder.parent / f"{own.manifest.kind}-answers", {}
+    for name, given in calibration.ask(run, names, own.pixels).items():
+        slug, origin = run.zoo.specs[name].slug, {"kind": "zoo", "model": name}
+        paths[name] = target / f"{slug}.json"
+        shown = answers.shown_as(given, shows)
+        answers.write(paths[name], shown, own.commitment, slug, origin, fingerprint.TOOL)
+    return paths
+
+
+asked = ask([stolen, innocent, *controls, *thefts], own)
+rehearsed = [f"{asked[name]}={run.zoo.specs[teacher].slug}" for name, teacher in thefts.items()]
+
+
+def judge(name, **options):
+    """The case of one suspect, as `sacheck verify` opens it."""
+    known = [asked[control] for control in controls]
+    given = {"control": known, "pseudo_theft": rehearsed, "alpha": alpha} | options
+    return case.open_case(own.folder, asked[name], **given)
+
+
+judged = {name: judge(name) for name in (stolen, innocent)}
+
+# %% tags=["hide-input"]
+lines = {calibration.label(run, name): case.facts(each) for name, each in judged.items()}
+for each in lines.values():
+    each.pop("commitment")
+figures.table(pd.DataFrame(lines).reset_index(names=""))
+
+# %% tags=["remove-cell"]
+first, second = judged[stolen].verdict, judged[innocent].verdict
+figures.say(
+    stolen_verdict=first.verdict,
+    stolen_p=f"{first.p:.2g}",
+    innocent_verdict=second.verdict,
+    innocent_p=f"{second.p:.2g}",
+    found=sum(first.found.values()),
+    rehearsed=len(first.found),
+    accused=first.accused,
+    pairs=first.pairs,
+    worst=first.worst,
+    floor=f"{1 / len(first.residuals):.3f}",
+    rank=round(first.rank_p * len(first.residuals)),
+    members=len(first.residuals),
+    higher=sum(value >= first.residuals["source"] for value in first.controls.values()),
+)
+figures.show("check_among", report.among(first))
+
+# %% [markdown]
+# :::{glue:figure} check_among
+# :name: fig-check-among
+# :alt: Two rows of dots, the residuals of the source and its siblings for the stolen model, and those of the source for the controls and the stolen model; the caption says which rank the source has.
+#
+# The stolen suspect. Upper row: how much better than expected each member explains its answers; the source ranks
+# {glue:text}`rank` of {glue:text}`members`. Lower row: the same value of the source among its values for the
+# {glue:text}`n_controls` controls, {glue:text}`higher` of which are at least as high.
+# :::
+#
+# Read four lines together. *p* decides. *rank p* says how far one gets without any assumption on the shape: with
+# {glue:text}`n_siblings` siblings not below {glue:text}`floor`. *power* says what *no evidence* is worth: where the same
+# comparison overlooks the thefts that its owner rehearsed, it may overlook a real one. *innocents accused* is the other side:
+# each control, left out, is a suspect against each member; with the unluckiest member {glue:text}`worst` of
+# {glue:text}`n_controls` are accused. These pairs share members and controls, so they are a check and no bound.
+#
+# ## The report
+#
+# The page that `sacheck verify --report` writes holds the figure above, the probes, what is assumed, how an owner could cheat,
+# where every answer came from, and all hashes.
+
+# %%
+page = report.page(judged[stolen])
+kept = json.dumps(case.record(judged[stolen]))
+print(f"{len(page) / 1e6:.1f} MB of HTML, {len(kept) / 1e3:.0f} kB of JSON")
+
+# %% [markdown]
+# ## What it does not show
+#
+# - **Not theft, and no direction.** It rejects "made without this training run". A licensed copy depends on it as well, and so
+#   does the source itself on a model that *it* was distilled from. Rights and dates must come from elsewhere.
+# - **Seed grinding.** An accuser who knows the suspect trains a thousand models and calls the nearest one the source.
+# - **Weakened or dropped siblings.** Siblings that are trained worse, or left out where they come close, make the source stand
+#   out.
+# - **Back-dated distillation.** An accuser distils the suspect and calls the student the source; the test is symmetric and
+#   agrees {cite:p}`falseclaims2024`.
+# - **A source that was the best of several trainings** needs siblings that were chosen in the same way.
+# - **Right on average over owners, not for each one.** Hence the second p-value, and the unluckiest member in the table.
+# - **A thief can hide**: by asking each image once, by mixing in models of its own. Then power falls, not validity.
+#
+# Against the first three help a time-stamped commitment to script, hash of the data and source *before* the suspect is known,
+# seeds of the siblings from public randomness that is drawn later, and a judge who reruns some trainings. The hash of the
+# fingerprint covers the members' weights, the probes and the answers; publish the hashes of script and data beside it.
+#
+# ## Without siblings: the simple comparison, and how it errs
+#
+# An owner who cannot retrain can rank the suspect's {term}`correlation distance` $d$ among those of $n$ independent models,
+#
+# $$p = \frac{1 + \#\{i : d_i \le d\}}{n + 1}.$$
+#
+# This assumes that an innocent suspect is *like the independent models*, which no formula checks, and fewer than 19 of them
+# never allow a verdict at 0.05. Below, stolen models are judged by all independent models of this zoo but the siblings, and
+# each independent model by those of the other groups: a real suspect is of a kind that nobody thought of.
+
+# %%
+simple = make(rank_kind, min(run.profile.probes.count, 100))
+everybody = [*copies, *extracted, *strangers]
+shown = {
+    name: answers.shown_as(given, shows)
+    for name, given in calibration.ask(run, everybody, simple.pixels).items()
+}
+groups = {name: calibration.label(run, name) for name in everybody}
+independent = {name: shown[name] for name in strangers}
+errors = calibration.rank_errors(simple.answers, shown, independent, groups, ~simple.is_anchor)
+
+# %% tags=["hide-input"]
+table = errors.assign(accused=errors["accused"].map(str))
+figures.table(table.rename(columns={"judged_by": "judged by", "accused": "accused or found",
+                                    "no_evidence": "no evidence", "not_decidable": "not decidable"}))  # fmt: skip
+
+
+# %% tags=["remove-cell"]
+def count_found(names):
+    """How many of some models the simple comparison accuses, of how many."""
+    part = errors[errors["group"].isin({groups[name] for name in names})]
+    number = sum(
+        round(share.value * n) for share, n in zip(part["accused"], part["models"], strict=True)
+    )
+    return f"{number} of {part['models'].sum()}"
+
+
+figures.say(
+    rank_copies=count_found(copies),
+    rank_extracted=count_found(extracted),
+    rank_innocents=count_found(strangers),
+)
+
+# %% [markdown]
+# At the level 0.05 it finds {glue:text}`rank_copies` copies of weights, {glue:text}`rank_extracted` extracted models, and accuses
+# {glue:text}`rank_innocents` independent models; shares have Wilson's 95 % interval. Where it says
+# *no evidence*, ask what it finds: `--pseudo-theft` takes models that you derived from your own, and the verdict on the suspect
+# does not depend on them.
+#
+# ## The same for your own model
+#
+# ```bash
+# # once, and early: make the folder, publish the commitment that is printed
+# sacheck fingerprint fp --model mine.safetensors --sibling siblings/ --architecture resnet18 \
+#     --images held_out/
+#
+# # a suspect: a file, a service, or a table that somebody else made
+# sacheck query fp --out suspect.json --model suspect.onnx
+# sacheck query fp --out suspect.json --url https://example.org/predict --service service.yaml
+# sacheck query fp --out suspect.json --table answers.csv
+#
+# # at least ten controls, and thefts that you rehearsed on a sibling
+# sacheck query fp --out controls --model control_models/ --architecture resnet18
+# sacheck query fp --out theft.json --model student_of_sibling_3.onnx
+#
+# sacheck verify fp suspect.json --control controls --pseudo-theft theft.json=sibling_3 \
+#     --commitment HASH --report report.html
+#
+# # without siblings
+# sacheck fingerprint simple --kind source --model mine.safetensors --architecture resnet18 --images held_out/
+# sacheck verify simple suspect.json --independent independent/
+# ```
+#
+# The exit code of `verify` is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*: too few siblings or
+# controls. A whole example to copy and paste is in {doc}`/16_own_model`. A file from a stranger is read, and never executed.
+#
+# ## On your own
+#
+# **1. How many controls?** Judge the stolen suspect with ten controls drawn at random, several times. How much does $p$ vary?
+#
+# :::{dropdown} Solution
+# ```python
+# import numpy as np
+#
+# generator = np.random.default_rng(0)
+# for _ in range(10):
+#     some = generator.choice([str(asked[name]) for name in controls], 10, replace=False)
+#     print(judge(stolen, control=[Path(path) for path in some]).verdict.p)
+# ```
+# Fewer controls make the correction coarser and the second p-value larger; a control that is left out protects nobody.
+# :::
+#
+# **2. Accuse with the wrong owner.** Let a sibling be the accuser: is the student of the source found as one of the sibling's?
+#
+# :::{dropdown} Solution
+# ```python
+# wrong = [f"{asked[stolen]}={run.zoo.specs[siblings[0]].slug}"]
+# print(judge(innocent, pseudo_theft=wrong).verdict.found)
+# ```
+# As a pseudo-theft of sibling 0 the student is judged with that sibling as the source. It learned nothing of that sibling's
+# seed, so it should not be found.
+# :::
+#
+# ## Further reading
+#
+# - {cite:t}`falseclaims2024` on false claims by an accuser; {cite:t}`fitprint2025` propose a defence.
+# - {cite:t}`advtra2024` on independent models that share the owner's data and architecture, the hardest for every method.
+
+# %%
+folder.cleanup()
+Markdown(provenance_line(run))
