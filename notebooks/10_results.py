@@ -103,29 +103,28 @@ figures.show("results_picture", picture)
 #
 # The first model of each group, without further choice, on {glue:text}`set` and probabilities. The probes are sorted by the source's prediction.
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-results-matrices", "caption": "Above: correlation matrices on one colour scale. Below: differences from the source. A paler panel is a nearer model. The suspect tells the red pairs of probes apart more than the source does, and the blue ones less."}, "image": {"alt": "The source's matrix has dark blocks of probes that it answers alike; a suspect shares these blocks the more, the smaller its distance, and its panel of differences is then paler."}}
 order = run.logits[probe_set][source].argmax(1).argsort(stable=True)
 shown = ("extract_label", "independent", "independent_owner", "student_of_sibling")
 shown = {LABELS[step].replace(" (", "\n("): step for step in shown}
 shown = {"Source": source} | {label: run.names(step)[0] for label, step in shown.items()}
 matrices = {label: run.matrix(probe_set, name)[order][:, order] for label, name in shown.items()}
-figures.show("results_matrices", figures.matrices(matrices))
+figures.matrices(matrices)
 
 # %% [markdown]
-# :::{glue:figure} results_matrices
-# :name: fig-results-matrices
-# :alt: The source's matrix has dark blocks of probes that it answers alike; a suspect shares these blocks the more, the smaller its distance, and its panel of differences is then paler.
-#
-# Above: correlation matrices on one colour scale. Below: differences from the source. A paler panel is a nearer model. The suspect tells the red pairs of probes apart more
-# than the source does, and the blue ones less.
-# :::
-#
 # ## AUC by probe set
 #
 # A threshold $\tau$ declares every suspect with $d < \tau$ stolen. As $\tau$ rises, more thieves are caught and more honest developers accused. The AUC, the area under the
 # curve of these two rates, is the probability that a random stolen model lies nearer to the source than a random independent one {cite:p}`hanley1982auc`. In brackets stands
 # the 95 % score interval {cite:p}`newcombe2006auc`, which counts architectures and chains of copies instead of single models, for these are alike. Output form and
 # correlation are probabilities and cosine; *models* is stolen / independent. Where nothing else is said, the independent models are those on **attacker data**, as released.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-results-roc", "caption": "ROC curves, one panel per attack, one line per output form. Diagonal: guessing. Dashed: a false positive rate of 5 %. The steps are wide because the groups are small."}, "image": {"alt": "A curve that rises at once to the top separates stolen from independent models; one near the diagonal guesses, and one below it takes the independent models for the nearer ones."}}
+usual = [attack for attack in measured if not steps.STEPS[attack].full]
+served = [form for form in parts if form in correlation.SERVED]
+groups = {step: {form: tables.groups(parts[form], step) for form in served} for step in usual}
+curves = {k: {form: evaluation.roc(*two) for form, two in v.items()} for k, v in groups.items()}
+figures.roc({LABELS[step]: lines for step, lines in curves.items()})
 
 # %%
 main = tables.select(auc, measure="cosine", negatives=MAIN_NEGATIVES)

@@ -46,7 +46,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from sacutils import evaluation, figures, siblings, steps
+from sacutils import evaluation, figures, siblings
 from sacutils.run import open_run, provenance_line
 from sacutils.steps import CONTROLS, LABELS
 from sacutils.studies import references, verdicts
@@ -69,7 +69,7 @@ loop = select(mine, style="in the loop", derived=True)
 innocent, once = mine[~mine["derived"]], select(mine, style="asked once")
 hits = int((loop["p"] <= level).sum())
 figures.say(
-    level=f"{level:g}", form=form, count=f"{count:,}", siblings=len(members) - 1, regime=steps.regime(run.profile),
+    level=f"{level:g}", form=form, count=f"{count:,}", siblings=len(members) - 1,
     n_controls=len(run.names(*CONTROLS)), divided=f"{(split > 0).double().mean():.0%}",
     answer_found=f"Of {len(loop)} students that asked the source in the loop, the test finds {hits} at the level {level:g}.",
     answer_accused=f"Of {len(innocent)} innocent models it accuses {int((innocent['p'] <= level).sum())}.",
@@ -187,25 +187,17 @@ figures.say(
 
 
 # %% tags=["hide-input"]
-def shares(rows: pd.DataFrame) -> pd.DataFrame:
-    """Models, and how many the test accuses, by group."""
-    parts = rows.assign(
-        hit=rows["p"] <= level, first=rows["rank_p"] <= 1 / (len(members) - 1)
-    ).groupby("group", sort=False)
-    out = parts.agg(models=("hit", "size"), accused=("hit", "sum"), ranked_first=("first", "sum"))
-    return out.join(parts[["p_siblings", "p_controls"]].median()).reset_index()
-
-
-columns = {
-    "ranked_first": "ranked first",
-    "p_siblings": "median p_siblings",
-    "p_controls": "median p_controls",
-}
+shares = select(verdicts.shares(table, level), form=form, n_probes=count)
+first = mine.assign(first=mine["rank_p"] <= 1 / (len(members) - 1)).groupby("group")["first"].sum()
+shares["ranked first"] = shares["group"].map(first)
+words = {"suspects": "models", "found": "accused"}
+words |= {name: f"median {name}" for name in ("p_siblings", "p_controls")}
+columns = ["group", "suspects", "found", "ranked first", "p_siblings", "p_controls"]
 formats = {"median p_siblings": "{:.2g}", "median p_controls": "{:.2g}"}
-figures.table(shares(mine[mine["derived"]]).rename(columns=columns), formats)
+figures.table(shares.loc[shares["derived"], columns].rename(columns=words), formats)
 
 # %% tags=["hide-input"]
-figures.table(shares(innocent).rename(columns=columns), formats)
+figures.table(shares.loc[~shares["derived"], columns].rename(columns=words), formats)
 
 # %% [markdown]
 # The upper table has the stolen models, the lower one the innocent ones, all at the level {glue:text}`level`. A sibling, and a student of a sibling, is judged without that sibling among the
@@ -323,7 +315,9 @@ figures.table(pd.DataFrame(rows)) if rows else Markdown("No reference run has th
 # answers = torch.stack([known[spec.name][index][alone].argmax(1) for spec in suspects])
 # calibrate = torch.stack([known[name][index][alone].argmax(1) for name in run.names(*CONTROLS)])
 # unfair = siblings.sibling_test(siblings.scores(own, answers), siblings.scores(own, calibrate))
-# innocents = torch.tensor([steps.STEPS[spec.step].role == "independent" for spec in suspects])
+# from sacutils.steps import STEPS
+#
+# innocents = torch.tensor([STEPS[spec.step].role == "independent" for spec in suspects])
 # print((unfair.p_siblings[innocents] <= level).double().mean().item())
 # ```
 # The source then plays another part than its siblings: exchangeability is gone before a suspect is asked.

@@ -47,13 +47,10 @@ def training_flops(profile: Profile) -> dict[str, float]:
     source = forward_flops(profile.zoo.source, *shape)
     for group, specs in jobs.groups(profile).items():
         own = jobs.profile_of(profile, group)
-        drawn = round(own.splits.attacker * own.zoo.attacker_share)
-        sizes = {"owner": own.splits.owner, "reserve": own.splits.reserve}
-        sizes |= {"transfer_train": own.transfer.train}
         result[group] = 0.0
         for spec in specs:
             recipe = steps.recipe_of(own, spec.step)
-            images = sizes.get(STEPS[spec.step].images, drawn)
+            images = steps.image_count(own, spec.step)
             student = forward_flops(spec.architecture, *shape)
             passes = 3.0 * student
             if spec.step == "extract_adversarial":

@@ -103,8 +103,7 @@ def by_siblings(
     for name, (theft, teacher) in thefts.items():
         rehearsed = siblings.sibling_test(scores([theft]), known, list(members).index(teacher))
         found[name] = bool(rehearsed.p <= alpha)
-    rest = torch.stack([known[torch.arange(len(known)) != i] for i in range(len(known))])
-    false = siblings.sibling_test(known, rest, None).p <= alpha
+    false = siblings.sibling_test(known, known[siblings.all_but_one(len(known))], None).p <= alpha
     values = {name: float(value) for name, value in test._asdict().items()}
     counts = len(members) - 1, len(controls)
     verdict = siblings.verdict(values["p"], alpha, *counts)

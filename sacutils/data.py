@@ -70,7 +70,7 @@ def _torchvision(name: str) -> tuple[Images, list[str]]:
     return Images(pixels, labels), list(parts[0].classes)
 
 
-def _imagefolder(path: Path, size: int) -> tuple[Images, list[str]]:
+def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
     """Class folders under `path` or under its parts (train, val, test), which are pooled."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -101,10 +101,6 @@ def _imagefolder(path: Path, size: int) -> tuple[Images, list[str]]:
     return Images(pixels, torch.tensor([label for _, label in files])), classes
 
 
-image_folder = _imagefolder
-"""The public name; a renamed function would change the digest of every model."""
-
-
 def _decoded(files: list[Path], size: int) -> torch.Tensor:
     """Image files as RGB of one size, uint8, shape (n, 3, size, size)."""
     pixels = np.empty((len(files), size, size, 3), np.uint8)
@@ -132,7 +128,7 @@ def load(data: DataSet) -> tuple[Images, list[str]]:
         case "digits":
             images, classes = _digits()
         case "imagefolder":
-            images, classes = _imagefolder(home() / str(data.path), data.image_size)
+            images, classes = image_folder(home() / str(data.path), data.image_size)
         case name:
             images, classes = _torchvision(name)
     if data.classes is not None:

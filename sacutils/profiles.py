@@ -43,6 +43,7 @@ CLASSES = dict.fromkeys([*GREY, "cifar10"], 10) | {"cifar100": 100}
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Counted = Annotated[list[Positive], Field(min_length=1)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -238,9 +239,7 @@ class Probes(Strict):
     patch: Fraction = 0.2
     patch_position: Literal["corner", "centre", "random"] = "corner"
     jpeg_severity: Annotated[int, Field(ge=1, le=5)] = 1
-    contested: Annotated[list[Positive], Field(min_length=1), AfterValidator(_rising)] = [
-        *(300, 1000, 4000)
-    ]
+    contested: Annotated[Counted, AfterValidator(_rising)] = [300, 1000, 4000]
     views: Count = 3
 
 
@@ -299,8 +298,8 @@ class Profile(Strict):
             raise ValueError(f"{colour} and {grey}; choose a grey target ({', '.join(GREY)})")
         for field, value in zoo if data.channels == 1 else ():
             names = [value] if isinstance(value, str) else value
-            names = [] if isinstance(names, int | float) else names
-            if large := [name for name in names if name in get_args(Large)]:
+            listed = isinstance(names, list | dict)
+            if large := [name for name in names if name in get_args(Large)] if listed else []:
                 colour = f"zoo.{field}: {large[0]} takes colour images"
                 raise ValueError(f"{colour} and {grey}; choose from {', '.join(get_args(Small))}")
         if zoo.source in WITHOUT_BATCH_NORMALISATION:

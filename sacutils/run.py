@@ -14,6 +14,7 @@ import torch
 from . import correlation, files, freshness, probes, steps, training
 from .probes import PROBE_SETS, Probes
 from .profiles import Profile, load_profile
+from .steps import Spec
 from .zoo import Material, Zoo, load_material
 
 LOGITS, LOGITS_CODE = "outputs/logits", ("run.make_logits", "run.make_probes")
@@ -57,6 +58,11 @@ class Run:
     def names(self, *kinds: str) -> list[str]:
         """Names of the models of some steps, or of all models."""
         return [spec.name for spec in self.zoo.specs.values() if not kinds or spec.step in kinds]
+
+    def evaluated(self) -> list[Spec]:
+        """The stolen and the independent models; helpers and controls are never evaluated."""
+        roles = ("stolen", "independent")
+        return [spec for spec in self.zoo.specs.values() if steps.STEPS[spec.step].role in roles]
 
     def announce(self, *wanted: str) -> None:
         """Say which models will be trained when some steps or single models, or all models, are

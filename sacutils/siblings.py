@@ -131,10 +131,10 @@ def control_residuals(controls: torch.Tensor, ridge: float = 1.0) -> torch.Tenso
     """
     if controls.ndim < 2 or controls.shape[-2] < 3:
         raise ValueError(f"controls have shape {tuple(controls.shape)}; 3 or more are needed")
-    return residuals(controls, controls[..., _all_but_one(controls.shape[-2]), :], ridge)
+    return residuals(controls, controls[..., all_but_one(controls.shape[-2]), :], ridge)
 
 
-def _all_but_one(n: int) -> torch.Tensor:
+def all_but_one(n: int) -> torch.Tensor:
     """Indices, (n, n - 1): row i names all but i."""
     return torch.arange(n).expand(n, n)[~torch.eye(n, dtype=torch.bool)].view(n, n - 1)
 
@@ -166,7 +166,7 @@ def sibling_test(
     and they have shape (..., m).
     """
     r, among = residuals(suspects, controls), control_residuals(controls)
-    siblings = r[..., _all_but_one(r.shape[-1])]
+    siblings = r[..., all_but_one(r.shape[-1])]
     p_siblings, p_controls = upper_tail(r, siblings), upper_tail(r, among.mT)
     rank_p = (1 + (siblings >= r[..., None]).sum(-1)).double() / r.shape[-1]
     found = (p_siblings, rank_p, p_controls, torch.maximum(p_siblings, p_controls))

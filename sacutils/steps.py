@@ -44,6 +44,11 @@ class Step(NamedTuple):
         """Whether its classes are others than the source's, so that labels cannot be matched."""
         return self.images == "transfer_train"
 
+    @property
+    def drawn(self) -> bool:
+        """Whether each maker draws its own share of these images, which are the attacker's."""
+        return "attacker" in self.images
+
 
 # fmt: off
 STEPS: dict[StepName, Step] = {
@@ -183,8 +188,8 @@ class Spec:
     @property
     def slug(self) -> str:
         """The name in characters that every file system takes."""
-        plain = str.maketrans({"(": "-", ")": "", "#": "-", "%": "pc", ",": ""})
-        return self.name.replace(" > ", "__").translate(plain).replace(" ", "-")
+        plain = str.maketrans({"(": "-", ")": "", "#": "-", "%": "pc", " ": "-"})
+        return self.name.replace(" > ", "__").translate(plain)
 
     @property
     def maker(self) -> str:
@@ -231,9 +236,8 @@ def plan(profile: Profile) -> dict[str, Spec]:
     one_each = dict.fromkeys(zoo.students, 1)
     for step in ("extract_label", "extract_probability"):
         several(step, students, source)
-    for student in [spec for spec in specs.values() if spec.step == "extract_label"]:
-        if student.index > 0:
-            continue
+    first_students = [f"{source} > extract_label({kind})#0" for kind in zoo.students]
+    for student in map(specs.__getitem__, first_students):
         next_of("extract_adversarial", student)
         next_of("chain_finetuned", student)
         if student.architecture not in WITHOUT_BATCH_NORMALISATION:
@@ -302,6 +306,16 @@ def regime(profile: Profile) -> str:
     return "one augmentation" if same else "source without augmentation"
 
 
+def image_count(profile: Profile, step: str) -> int:
+    """The number of images that a model of a step is trained on."""
+    images = STEPS[step].images
+    if images == "transfer_train":
+        return profile.transfer.train
+    if STEPS[step].drawn:
+        return round(profile.zoo.attacker_share * profile.splits.attacker)
+    return int(getattr(profile.splits, images))
+
+
 def maker_of(profile: Profile, step: str) -> str:
     """The `make` of a step; a watermarked source has its own."""
     watermarked = step == "source" and profile.recipes.source.watermark is not None
@@ -339,9 +353,8 @@ def digests(profile: Profile) -> dict[str, str]:
         code = freshness.code_digest(*maker, "zoo.training_images", whole=True)
         recipe = recipe_of(profile, spec.step).model_dump(exclude={"ladder"})
         values = [spec.name, profile.seed, recipe, spec.fraction, STEPS[spec.step].images]
-        values.append(profile.zoo.attacker_share)
-        if profile.zoo.attacker_share < 1:
-            values.append(spec.maker)
+        drawn = STEPS[spec.step].drawn and profile.zoo.attacker_share < 1
+        values.append([profile.zoo.attacker_share, spec.maker] if drawn else None)
         history = result.get(spec.parent or "")
         result[spec.name] = files.digest_of([*values, history, images, code, versions])
     return result

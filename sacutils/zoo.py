@@ -104,7 +104,7 @@ def training_images(spec: Spec, profile: Profile, splits: dict[str, Images]) -> 
     step, share = STEPS[spec.step], profile.zoo.attacker_share
     overlap = step.images == "owner and attacker"
     images = splits["attacker" if overlap else step.images]
-    if share < 1 and (overlap or step.images.startswith("attacker")):
+    if share < 1 and step.drawn:
         seed = steps.derived_seed(profile.seed, "images", spec.maker)
         order = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(seed))
         images = images.take(order[: round(share * len(order))].to(images.labels.device))
@@ -250,9 +250,9 @@ class Zoo:
                 continue
             # images a second on CUDA or of a small network, and of torchvision's on a CPU core
             small = self.material.device.type == "cuda" or spec.architecture in get_args(Small)
-            pace, task = 2000 if small else 50, self.task(spec.name)
-            passes = task.recipe.epochs * (1 + getattr(task.recipe, "pgd_steps", 0))
-            total += passes * task.recipe.share * len(task.images.labels) / pace
+            pace, recipe = 2000 if small else 50, steps.recipe_of(self.profile, spec.step)
+            passes = recipe.epochs * (1 + getattr(recipe, "pgd_steps", 0))
+            total += passes * recipe.share * steps.image_count(self.profile, spec.step) / pace
             assumed = assumed or pace
         how = f", at an assumed {assumed:,} images a second" if assumed else ""
         return f"{_duration(total)} on this machine{how}"
@@ -334,19 +334,20 @@ class Zoo:
         """
         new_labels = STEPS[spec.step].new_labels
         test = self.material.splits["transfer_test" if new_labels else "test"]
-        result: dict[str, float | None] = {"test_accuracy": training.accuracy(model, test)}
+        mine = training.logits_of(model, test.pixels).argmax(1)
+        result: dict[str, float | None] = {"test_accuracy": _share(mine == test.labels.cpu())}
         if new_labels:
             return result | dict.fromkeys(("fidelity", "query_accuracy", "query_fidelity"))
         generator = torch.Generator().manual_seed(task.seed)
         some = task.images.take(slice(QUERIES))
         seen = data.augment(some.pixels, task.recipe.pad, task.recipe.flip, generator)
-        mine, answers = training.logits_of(model, test.pixels), training.logits_of(model, seen)
-        result["query_accuracy"] = _share(answers.argmax(1) == some.labels.cpu())
+        answers = training.logits_of(model, seen).argmax(1)
+        result["query_accuracy"] = _share(answers == some.labels.cpu())
         if spec.step == "source":
             return result | dict.fromkeys(("fidelity", "query_fidelity"))
         theirs = training.logits_of(self.get(self.source), seen).argmax(1)
-        result["fidelity"] = _share(mine.argmax(1) == self._source_labels)
-        result["query_fidelity"] = _share(answers.argmax(1) == theirs)
+        result["fidelity"] = _share(mine == self._source_labels)
+        result["query_fidelity"] = _share(answers == theirs)
         return result
 
 

@@ -38,8 +38,7 @@ def suspects(run: Run, rival: Rival) -> list[tuple[Run, Spec, str]]:
     EWE's stolen models descend from the watermarked source and are named so. The owner's helpers
     and controls are not judged.
     """
-    roles = ("stolen", "independent")
-    judged = [spec for spec in run.zoo.specs.values() if STEPS[spec.step].role in roles]
+    judged = run.evaluated()
     if not rival.new_labels:
         judged = [spec for spec in judged if not STEPS[spec.step].new_labels]
     if rival.name not in rivals.NEEDS:

@@ -73,8 +73,7 @@ def sac_distances(run: Run) -> pd.DataFrame:
     with other classes than the source.
     """
     rows: list[dict[str, Any]] = []
-    roles = ("stolen", "independent")
-    specs = [spec for spec in run.zoo.specs.values() if STEPS[spec.step].role in roles]
+    specs = run.evaluated()
     large, small = run.profile.probes.count, run.profile.probes.second_count
     truth = run.material.splits["probe"].labels.cpu()[run.probes["normal"].index]
     for probe_set, probes in PROBE_SETS.items():

@@ -38,13 +38,8 @@ def members(run: Run) -> list[str]:
 
 
 def suspects(run: Run) -> list[Spec]:
-    """All models with the source's classes that are no member's helper and no control."""
-    judged = ("stolen", "independent")
-    return [
-        spec
-        for spec in run.zoo.specs.values()
-        if STEPS[spec.step].role in judged and not STEPS[spec.step].new_labels
-    ]
+    """The evaluated models with the source's classes."""
+    return [spec for spec in run.evaluated() if not STEPS[spec.step].new_labels]
 
 
 def candidates(run: Run) -> torch.Tensor:
@@ -70,10 +65,8 @@ def choose(labels: torch.Tensor, images: int, count: int) -> torch.Tensor:
     if count > images / 4:
         return siblings.contested(labels, count)
     order = siblings.contested(labels, labels.shape[1])
-    _, place = torch.unique(order % images, return_inverse=True)
-    first = torch.full((images,), len(order)).scatter_reduce(
-        0, place, torch.arange(len(order)), "amin"
-    )
+    places = torch.arange(len(order))
+    first = torch.full((images,), len(order)).scatter_reduce(0, order % images, places, "amin")
     return order[first.sort().values[:count]]
 
 
@@ -86,15 +79,18 @@ def make_answers(run: Run) -> dict[str, torch.Tensor]:
     judged = [spec.name for spec in suspects(run)]
     run.announce(*own, *controls, *judged)
     pixels = candidates(run)
-    labels = torch.stack([training.logits_of(run.zoo.get(name), pixels).argmax(1) for name in own])
+    theirs = {name: training.logits_of(run.zoo.get(name), pixels) for name in own}
+    labels = torch.stack([logits.argmax(1) for logits in theirs.values()])
     images = len(pixels) // (1 + run.profile.probes.views)
     chosen = {count: choose(labels, images, count) for count in run.profile.probes.contested}
     asked = torch.cat(list(chosen.values())).unique()
     place = torch.full((len(pixels),), -1).scatter(0, asked, torch.arange(len(asked)))
     tensors = {f"probes {count}": place[index] for count, index in chosen.items()}
-    tensors["asked"] = asked
-    for name in dict.fromkeys([*own, *controls, *judged]):
-        tensors[name] = training.logits_of(run.zoo.get(name), pixels[asked.to(pixels.device)])
+    tensors |= {"asked": asked} | {name: logits[asked] for name, logits in theirs.items()}
+    shown = pixels[asked.to(pixels.device)]
+    for name in (*controls, *judged):
+        if name not in theirs:
+            tensors[name] = training.logits_of(run.zoo.get(name), shown)
     return tensors
 
 
@@ -181,13 +177,16 @@ def table(run: Run) -> pd.DataFrame:
 
 
 def shares(verdicts: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """Share of suspects that a level accuses, by regime, form, n_probes, derived and group, of the
-    rows that accuse the source; columns beside these: suspects, sources, found (their number),
-    share.
+    """Suspects that a level accuses, by regime, form, n_probes, derived and group, of the rows that
+    accuse the source.
+
+    Columns beside these: suspects, sources and found (their numbers), share, and the medians of
+    p_siblings and p_controls, as far as the table has these.
     """
     rows = verdicts[verdicts["accused"] == SOURCE]
     keys = ["regime", "form", "n_probes", "derived", "group"]
     parts = rows.assign(found=rows["p"] <= level).groupby(keys, sort=False)
     table = parts["found"].agg(suspects="size", found="sum", share="mean")
     table.insert(1, "sources", parts["seed"].nunique() if "seed" in rows else 1)
-    return table.reset_index()
+    medians = [name for name in ("p_siblings", "p_controls") if name in rows]
+    return table.join(parts[medians].median()).reset_index()

@@ -23,3 +23,16 @@ def cli(monkeypatch, capsys):
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def turned_down(cli):
+    """Assert that a call is refused in one line that holds certain words."""
+
+    def check(arguments: list[object], words: list[str]) -> None:
+        code, _, error = cli(*arguments)
+        one_line = error.startswith("Error: ") and error.count("\n") == 1
+        assert code == 1 and one_line, (arguments, error)
+        assert all(word in error for word in words), error
+
+    return check

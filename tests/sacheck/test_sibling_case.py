@@ -228,7 +228,7 @@ def test_the_report_names_assumptions_and_attacks(cli, home, tmp_path):
     assert record["sha256"]["control control-00.json"] and len(record["origins"]) == 12
 
 
-def test_wrong_uses_are_one_sentence(cli, home, tmp_path):
+def test_wrong_uses_are_one_sentence(cli, home, tmp_path, turned_down):
     save(tmp_path, {"copy": SOURCE, "source": weights(99)})
     shutil.copy("a-siblings/sibling-03.json", tmp_path / "member.json")
     shutil.copy("a-models/source.json", tmp_path / "itself.json")
@@ -281,10 +281,5 @@ def test_wrong_uses_are_one_sentence(cli, home, tmp_path):
             "already; rename one",
         ),
     ]:
-        code, _, error = cli(*arguments)
-        assert code == 1 and error.startswith("Error: ") and error.count("\n") == 1, (
-            arguments,
-            error,
-        )
-        assert all(word in error for word in words), error
+        turned_down(arguments, words)
     assert listing(tmp_path) == before
