@@ -117,15 +117,31 @@ def reads_published(notebook: str) -> bool:
     return bool(re.search(named, text) or re.search(f"value={named}", "\n".join(code.values())))
 
 
+def output(name: str) -> str:
+    """The file of a run's folder that says that a job is complete."""
+    kind, _, part = name.partition("-")
+    return f"notebooks/{part}.ipynb" if kind == "notebook" else f"steps/{name}.json"
+
+
+def names(profile: Profile) -> list[str]:
+    """The names of the jobs of :func:`plan`, in its order, without what each depends on: every job
+    asks for them when it starts.
+    """
+    trained = [f"train-{group}" for group in groups(profile)]
+    compared = [f"rival-{rivals.slug(name)}" for name in rivals.measurable(profile)]
+    executed = [f"notebook-{name}" for name in notebook_names()]
+    varied = ["ablations"] if profile.full else []
+    studied = ["tables", "verdicts", *compared, "comparison", *varied]
+    return ["data", *trained, *studied, *executed, "book"]
+
+
 def plan(profile: Profile) -> dict[str, Job]:
     """Every job of a run by its name; each stands behind those that it waits for."""
     jobs: dict[str, Job] = {}
 
-    def add(
-        name: str, after: list[str], *depends: Any, output: str = "", priority: int = 0
-    ) -> None:
+    def add(name: str, after: list[str], *depends: Any, priority: int = 0) -> None:
         digest = files.digest_of(json.loads(json.dumps(depends)))
-        jobs[name] = Job(tuple(after), digest, output or f"steps/{name}.json", priority)
+        jobs[name] = Job(tuple(after), digest, output(name), priority)
 
     images = steps.data_digest(profile)
     add("data", [], images)
@@ -193,7 +209,7 @@ def plan(profile: Profile) -> dict[str, Job]:
             after = list(executed)
             depends.append([[jobs[job].digest for job in jobs if job != "data"], marked])
         executed.append(f"notebook-{name}")
-        add(executed[-1], after, *depends, output=f"notebooks/{name}.ipynb")
+        add(executed[-1], after, *depends)
 
     # the sources of the packages too: the pages show docstrings and functions of them
     prose = [path for path in (home / "book").rglob("*") if not path.name.startswith(".")]

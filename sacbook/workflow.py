@@ -227,13 +227,12 @@ def step(
     values = json.loads(overrides)
     loaded = load_profile(profile, values)
     folder, build = _folder(loaded), _build(loaded)
-    planned = jobs.plan(loaded)
-    if name not in planned:
-        raise UserError(f"There is no job {name!r}; the run has {', '.join(planned)}.")
+    if name not in (known := jobs.names(loaded)):
+        raise UserError(f"There is no job {name!r}; the run has {', '.join(known)}.")
     kind, _, part = name.partition("-")
     if kind == "notebook":
         settings = {"profile": profile, "overrides": values}
-        pages.execute(jobs.source_of(part), folder / planned[name].output, settings)
+        pages.execute(jobs.source_of(part), folder / jobs.output(name), settings)
         return
     if kind == "book":
         executed = [folder / "notebooks" / f"{name}.ipynb" for name in jobs.notebook_names()]
@@ -243,7 +242,7 @@ def step(
     else:
         _compute(kind, part, _open(profile, values))
     record = {"step": name, "seconds": round(time.monotonic() - started, 1)}
-    files.write_json(folder / planned[name].output, record)
+    files.write_json(folder / jobs.output(name), record)
 
 
 def _open(profile: str, overrides: dict[str, Any]) -> "Run":
@@ -253,10 +252,9 @@ def _open(profile: str, overrides: dict[str, Any]) -> "Run":
 
 
 def _compute(kind: str, part: str, run: "Run") -> None:
-    """Do a job that needs the images or the models of a run."""
-    from sacutils import rivals
-    from sacutils.studies import ablations, comparison, tables, verdicts
-
+    """Do a job that needs the images or the models of a run; it imports what it needs itself, for
+    most jobs train and draw no table.
+    """
     match kind:
         case "data":
             _ = run.material
@@ -267,17 +265,28 @@ def _compute(kind: str, part: str, run: "Run") -> None:
             for spec in specs:
                 zoo.get(spec.name)
         case "tables":
+            from sacutils.studies import tables
+
             tables.write(run)
         case "verdicts":
+            from sacutils.studies import verdicts
+
             verdicts.table(run)
             files.write_json(run.folder / "tables" / "headline.json", headline(run))
         case "rival":
+            from sacutils import rivals
+            from sacutils.studies import comparison
+
             known = {rivals.slug(rival): rival for rival in rivals.measurable(run.profile)}
             comparison.measured(run, known[part])
         case "comparison":
+            from sacutils.studies import comparison
+
             comparison.auc(run)
             comparison.costs(run)
         case "ablations":
+            from sacutils.studies import ablations
+
             ablations.table(run)
         case _:
             raise ValueError(f"no code does jobs of the kind {kind!r}")

@@ -38,6 +38,14 @@ def test_variants_are_batches_of_full_runs_only():
     assert not set(jobs.groups(default)) - set(jobs.groups(full))
 
 
+@pytest.mark.parametrize("overrides", [{}, FULL])
+def test_names_are_those_of_the_plan(overrides):
+    profile = load_profile("fashion", overrides)
+    plan = jobs.plan(profile)
+    assert jobs.names(profile) == list(plan)
+    assert {jobs.output(name) for name in plan} == {job.output for job in plan.values()}
+
+
 def test_a_variant_waits_for_the_models_that_it_shares():
     profile = load_profile("smoke", FULL)
     for group, specs in jobs.groups(profile).items():
