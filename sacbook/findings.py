@@ -12,7 +12,7 @@ LEADING = "one augmentation"
 
 def of_run(run: Run) -> dict[str, str]:
     """Profile, provenance, AUCs of SAC-w and hits of the sibling test, of one run."""
-    found = accusations(verdicts.table(run))
+    found = verdicts.accusations(verdicts.table(run))
     values = {"profile": run.profile.run_name, "n_models": str(len(run.names()))}
     values["provenance"] = provenance_line(run).strip("*").replace("`", "")
     for attack in steps.ATTACKS:
@@ -25,15 +25,6 @@ def of_run(run: Run) -> dict[str, str]:
         rows &= found["derived"] == (name != "innocent")
         values[f"siblings_{name}"] = hits(found[rows])
     return values
-
-
-def accusations(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table of verdicts that accuse the source from labels, with all probes; `hit`
-    says whether the registered level accuses.
-    """
-    found = tables.select(table, accused=verdicts.SOURCE, form=verdicts.FORMS[0])
-    found = found[found["n_probes"] == found["n_probes"].max()]
-    return found.assign(hit=found["p"] <= verdicts.LEVEL)
 
 
 def hits(found: pd.DataFrame) -> str:
@@ -69,7 +60,7 @@ def of_references() -> dict[str, str]:
         values[f"ref_{name.lower()}"] = str(int((words == getattr(claims, name)).sum()))
 
     parts = [
-        accusations(part["verdicts"]).assign(run=name)
+        verdicts.accusations(part["verdicts"]).assign(run=name)
         for name, part in known.items()
         if "verdicts" in part
     ]
