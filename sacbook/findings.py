@@ -66,7 +66,8 @@ def of_references() -> dict[str, str]:
     ]
     found = tables.select(pd.concat(parts), regime=LEADING)
     sources = found["run"] + " " + found["seed"].astype(str)
-    values["ref_sources"] = str(sources.nunique())
+    count = sources.nunique()
+    values["ref_leading"] = f"{count} source{'' if count == 1 else 's'} of the regime {LEADING}"
     for style in verdicts.STYLES:
         rows = tables.select(found, style=style, derived=True)
         values[f"ref_style_{style.replace(' ', '_')}"] = hits(rows)
