@@ -37,6 +37,40 @@ DIGITS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 ROLES = {"owner data": "independent_owner", "siblings": "sibling"}
 ROLES |= {"students of another": "student_of_another"}
 """The role of figures that a group of independent models has; of any other it is independent."""
+WORDS = {
+    "Finetune-A": "copies of the source, all layers trained further",
+    "Finetune-L": "copies of the source, the last layer trained further",
+    "Pruning": "copies of the source without some of its channels, trained further",
+    "Extract-L": "students that learned from the source's labels",
+    "Extract-P": "students that learned from the source's probabilities",
+    "Extract-Adv": "students by labels, hardened against small changes of an image",
+    "Extract-L (asked once)": "students by labels that asked once for each image",
+    "Extract-L (plain)": "students by labels that never shift or flip an image",
+    "Extract-L (noisy)": "students of a source that answers with noise",
+    "Extract-L, fine-tuned": "students by labels, trained further",
+    "Extract-L, pruned": "students by labels without some of their channels",
+    "Extract-L, int8": "students by labels, with weights of eight bits",
+    "Transfer-A": "copies of the source, all layers trained for other classes",
+    "Transfer-L": "copies of the source, the last layer trained for other classes",
+    "Transfer-10C": "copies of the source, trained further on corrupted images",
+    MAIN_NEGATIVES: "trained without the source on the attacker's images",
+    "owner data": "trained without the source on the owner's own images",
+    "siblings": "the owner's recipe and data with another seed",
+    "students of another": "students that learned from a model that is not the source",
+    "all": "all kinds of independent models together",
+    "SAC-normal": "plain images",
+    "SAC-source": "images that the source gets wrong",
+    "SAC-w": "images that the source and its surrogates get wrong",
+    "SAC-m": "images with a patch of another image",
+    "SAC-JC": "compressed images",
+    "logits": "the raw answers",
+    "probabilities": "what a service shows",
+    "labels": "the predicted class only",
+    "matched probabilities": "the suspect is made as sure as the source first",
+    "centred log-probabilities": "logarithms that no temperature changes",
+    AGREEMENT: "counts equal labels, without correlations",
+}
+"""What a first reader needs to know of each choice, by the name that is shown."""
 KEY = ["probes", "n_probes", "form", "measure"]
 NONE = 255
 
@@ -60,6 +94,7 @@ def data(
       below a threshold, for none to all of its models. Shares are bytes in percent, `NONE` where
       there is none, all in base64;
     - ``answers``: those of the source and of the models, see :func:`coded`;
+    - ``words``: what a choice means;
     - ``forms``: names of output forms, ``agreement``: that of the score which is none;
     - ``looks``, ``colours``: how roles and entries of a matrix are drawn.
     """
@@ -82,6 +117,7 @@ def data(
             for key, part in distances.groupby(KEY, sort=False)
         ],
         "answers": _answers(answers, source, names, int(distances["n_probes"].min())),
+        "words": WORDS,
         "forms": correlation.FORMS,
         "agreement": AGREEMENT,
         "looks": {role: figures.ROLES[role]._asdict() for role in map(_role, models["step"])},

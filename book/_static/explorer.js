@@ -12,7 +12,8 @@
   };
   const LEAD =
     "Each dot is a model, placed by its distance to the source, and a test calls every model left of the threshold stolen. " +
-    "Move the threshold, or choose other models or probes, and see how many thieves the test finds and how many honest models it accuses.";
+    "Move the threshold, or choose other models or probes, and see how many stolen models the test finds and how many independent ones, " +
+    "made without the source, it accuses.";
   // Half sizes: a marker is drawn around (0, 0).
   const MARKERS = {
     o: "M-5,0a5,5 0 1 0 10,0a5,5 0 1 0 -10,0Z",
@@ -273,13 +274,14 @@
       return h("label", {}, label, fields[control]);
     });
     const toggle = h("button", { type: "button", "aria-pressed": "false" }, "Guess first");
+    const words = h("p", { class: "explorer-note explorer-words" });
     const guess = h("input", { type: "range", min: 0, max: 100, step: 5 });
     const guessed = h("output");
     const reveal = h("button", { type: "button" }, "Reveal");
     const ask = h(
       "div",
       { class: "explorer-ask" },
-      h("span", {}, "Which dots are the thieves? Put the threshold where you would accuse, and guess the AUC: "),
+      h("span", {}, "Which dots are stolen? Put the threshold where you would accuse, and guess the AUC: "),
       h("label", {}, h("span", { class: "explorer-sr" }, "Your guess of the AUC"), guess, guessed),
       reveal,
     );
@@ -322,6 +324,7 @@
       { class: "explorer-app", "aria-label": "Explorer" },
       h("p", { class: "explorer-lead" }, LEAD),
       h("div", { class: "explorer-controls" }, ...labels, toggle),
+      words,
       ask,
       verdict,
       strip,
@@ -329,7 +332,7 @@
       matrices,
     );
     return {
-      app, fields, toggle, ask, guess, guessed, reveal, verdict, strip, back, front, dots, slider, roc, numbers,
+      app, fields, words, toggle, ask, guess, guessed, reveal, verdict, strip, back, front, dots, slider, roc, numbers,
       canvases, captions, about, matrices, name, places: new Map(),
     };
   }
@@ -343,6 +346,8 @@
       if (known.join() !== values.join()) field.replaceChildren(...values.map((value) => h("option", { value }, String(value))));
       field.value = state.choice[control];
     }
+    const said = ["attack", "negatives", "probes", "form"].map((control) => state.choice[control]);
+    parts.words.replaceChildren(...said.flatMap((name) => [h("b", {}, name), `: ${data.words[name]}. `]));
     parts.toggle.setAttribute("aria-pressed", state.guessing);
     parts.ask.hidden = !state.hidden;
     parts.guess.value = state.guess;
@@ -457,16 +462,15 @@
     parts.back.replaceChildren(shade, ...axis);
     parts.front.replaceChildren(...front);
     parts.dots.replaceChildren(...dots);
-    parts.dots.setAttribute("aria-activedescendant", state.hidden ? "" : `${parts.name}-${state.selected}`);
     parts.dots.setAttribute("tabindex", state.hidden ? -1 : 0);
+    if (state.hidden) parts.dots.removeAttribute("aria-activedescendant");
+    else parts.dots.setAttribute("aria-activedescendant", `${parts.name}-${state.selected}`);
 
     const places = steps(choice, groups.all);
-    const found = [groups.stolen, groups.independent].map((side) => `${below(choice, side.models, threshold)} of ${side.models.length}`);
-    const truth = state.hidden ? "" : `: ${found[0]} stolen models found, ${found[1]} independent models accused`;
     const left = x > width / 2;
     parts.slider.setAttribute("aria-valuemax", places.length - 1);
     parts.slider.setAttribute("aria-valuenow", places.filter((place) => place < threshold - 1e-12).length);
-    parts.slider.setAttribute("aria-valuetext", `${threshold.toFixed(4)}${truth}`);
+    parts.slider.setAttribute("aria-valuetext", threshold.toFixed(4)); // the numbers are announced as they change
     parts.slider.setAttribute("data-threshold", threshold);
     parts.slider.replaceChildren(
       s("rect", { x: x - 12, y: 0, width: 24, height: y, class: "explorer-grip" }),
@@ -542,7 +546,8 @@
     const less = model.copies_less ? " It copies less than a stranger does." : "";
     parts.about.textContent =
       `Correlation matrices on ${shown} probes, sorted by the source's prediction: dark cells are pairs that a model answers alike. ` +
-      `${model.label} (${model.architecture}) has the distance ${value.toFixed(4)} and is ${called}.${agrees}${less} Choose a dot to see another model.`;
+      `${model.label} (${model.architecture}) has the distance ${value.toFixed(4)} and is ${called}.${agrees}${less} ` +
+      "Choose a dot, by click or with the arrow keys, to see another model.";
   }
 
   const all = () => document.querySelectorAll(".explorer").forEach((root) => root.querySelector("script") && start(root));

@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import Select
 
 from sacbook import explorer, pages
-from sacutils import correlation, evaluation
+from sacutils import correlation, evaluation, steps
 from sacutils.files import home
 from sacutils.probes import PUBLISHED
 from sacutils.run import read_table
@@ -86,6 +86,13 @@ def test_data_are_those_of_the_tables(made, small):
             row = rows.loc[comparison["negatives"]]
             text = "{:.2f} [{:.2f}, {:.2f}]".format(*(values / 100))
             assert text == str(tables.interval(row))
+
+
+def test_every_choice_is_explained():
+    names = {LABELS[attack] for attack in steps.ATTACKS} | {*PUBLISHED.values()}
+    names |= {*correlation.FORMS.values(), explorer.AGREEMENT}
+    names |= {name for attack in steps.ATTACKS for name in steps.negative_sets(attack)}
+    assert set(explorer.WORDS) == names
 
 
 def test_bounds_are_those_of_evaluation(made, small):
@@ -231,7 +238,6 @@ def test_the_truth_is_hidden_until_it_is_guessed(page):
     assert page.execute_script(colours) == 1
     assert not page.find_elements(By.CSS_SELECTOR, roc)
     assert not page.find_element(By.CSS_SELECTOR, ".explorer-matrices").is_displayed()
-    assert "found" not in slider(page).get_attribute("aria-valuetext")
     page.find_element(By.CSS_SELECTOR, ".explorer-ask input").send_keys(Keys.END)
     slider(page).send_keys(Keys.END)
     page.find_element(By.CSS_SELECTOR, ".explorer-ask button").send_keys(Keys.ENTER)
