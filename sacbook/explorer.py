@@ -129,7 +129,6 @@ def _models(zoo: pd.DataFrame) -> list[dict[str, Any]]:
     number = zoo.groupby("step", sort=False).cumcount() + 1
     return [
         {
-            "name": row.name,
             "label": f"{LABELS[row.step]} {k}",
             "architecture": row.architecture,
             "role": _role(row.step),

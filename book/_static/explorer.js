@@ -12,8 +12,7 @@
   };
   const LEAD =
     "Each dot is a model, placed by its distance to the source, and a test calls every model left of the threshold stolen. " +
-    "Move the threshold, or choose other models or probes, and see how many stolen models the test finds and how many independent ones, " +
-    "made without the source, it accuses.";
+    "Move the threshold, or choose other models and probes: how many stolen models are found, and how many independent ones are accused?";
   // Half sizes: a marker is drawn around (0, 0).
   const MARKERS = {
     o: "M-5,0a5,5 0 1 0 10,0a5,5 0 1 0 -10,0Z",
