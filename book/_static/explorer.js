@@ -84,7 +84,7 @@
     const at = data.offsets[side.place] + 2 * found;
     const [low, high] = choice.test.bounds.subarray(at, at + 2);
     const n = side.models.length;
-    return `${found} of ${n}: ${Math.round((100 * found) / n)} % [${low} %, ${high} %]`;
+    return `${found} of ${n}: ${Math.round((100 * found) / n)}\u00a0% [${low}\u00a0%, ${high}\u00a0%]`;
   }
 
   function auc(choice) {
@@ -304,7 +304,8 @@
     const note = h(
       "p",
       { class: "explorer-note" },
-      "In brackets: 95 % bounds, which count models of one architecture as alike. Groups are small, so the bounds are wide.",
+      "In brackets: the one-sided 95\u00a0% bounds of a share, the 95\u00a0% interval of the AUC. They count models of one architecture " +
+        "as alike, and are wide because the groups are small.",
     );
 
     const canvases = [h("canvas", { role: "img" }), h("canvas", { role: "img" })];
@@ -541,7 +542,7 @@
     });
     const value = choice.test.distances[selected];
     const called = value < state.threshold ? "called stolen" : "not called stolen";
-    const agrees = model.fidelity === null ? "" : ` It agrees with the source on ${model.fidelity.toFixed(1)} % of the test images.`;
+    const agrees = model.fidelity === null ? "" : ` It agrees with the source on ${model.fidelity.toFixed(1)}\u00a0% of the test images.`;
     const less = model.copies_less ? " It copies less than a stranger does." : "";
     parts.about.textContent =
       `Correlation matrices on ${shown} probes, sorted by the source's prediction: dark cells are pairs that a model answers alike. ` +
