@@ -99,6 +99,8 @@ figures.show("results_picture", picture)
 # with its 95 % interval, in the first section against the independent models on attacker data and against students of another, in the others against those of the section.
 # :::
 #
+# <div class="explorer"></div>
+#
 # ## Correlation matrices and distances
 #
 # The first model of each group, without further choice, on {glue:text}`set` and probabilities. The probes are sorted by the source's prediction.

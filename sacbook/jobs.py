@@ -131,7 +131,7 @@ def names(profile: Profile) -> list[str]:
     compared = [f"rival-{rivals.slug(name)}" for name in rivals.measurable(profile)]
     executed = [f"notebook-{name}" for name in notebook_names()]
     varied = ["ablations"] if profile.full else []
-    studied = ["tables", "verdicts", *compared, "comparison", *varied]
+    studied = ["tables", "verdicts", "explorer", *compared, "comparison", *varied]
     return ["data", *trained, *studied, *executed, "references", "book"]
 
 
@@ -164,6 +164,8 @@ def plan(profile: Profile) -> dict[str, Job]:
 
     code = ("studies.verdicts.table", "run.Run", "sacbook.findings.of_run")
     add("verdicts", ["tables"], answers, freshness.code_digest(*code))
+    code = freshness.code_digest("sacbook.explorer.write", "run.Run")
+    add("explorer", ["tables"], answers, code)
 
     compared = []
     for name in rivals.measurable(profile):
@@ -221,6 +223,6 @@ def plan(profile: Profile) -> dict[str, Job]:
     prose = contents(*prose, home / "_config.yml", home / "_toc.yml")
     packages = [files.sha256(path) for path in sorted(packages)]
     code = freshness.code_digest("sacbook.pages.stage", "sacbook.pages.build")
-    before = ["verdicts", "references", *executed]
+    before = ["verdicts", "explorer", "references", *executed]
     add("book", before, prose, packages, code, [jobs[job].digest for job in before])
     return jobs

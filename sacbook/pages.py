@@ -31,6 +31,10 @@ from . import portable as markup
 from .parameters import Changes
 
 INDEX = "# Pages with other values\n\nNotebooks with changed parameters, beside the book of the run"
+PLACE = '<div class="explorer"></div>'
+"""Where a page shows the explorer, in its source and in its HTML."""
+EXPLORER = ("explorer.html", "explorer.svg")
+"""What :func:`sacbook.explorer.write` writes: the text that stands in the pages, the picture."""
 MATHJAX = "LICENSE es5/tex-chtml.js es5/input/tex/extensions es5/output/chtml/fonts/woff-v2".split()
 
 
@@ -100,13 +104,20 @@ def _without_paths(text: str) -> str:
     return re.sub(r"[^\s'\"]*[/\\]ipykernel_\d+[/\\]\d+\.py", "cell", text)
 
 
-def stage(notebooks: list[Path], stage_dir: Path, substitutions: dict[str, str]) -> None:
+def stage(
+    notebooks: list[Path],
+    stage_dir: Path,
+    substitutions: dict[str, str],
+    explorer: Path | None = None,
+) -> None:
     """Gather the source of the book in one folder: settings, prose, executed notebooks, MathJax.
 
-    Pages of prose refer to `substitutions` as ``{{ name }}``.
+    Pages of prose refer to `substitutions` as ``{{ name }}``. `explorer` is the folder of a run
+    that :mod:`sacbook.explorer` wrote; without it there is none in the book.
     """
     sources = _files(home() / "book")
     sources |= {Path("notebooks") / path.name: path for path in notebooks}
+    sources |= {Path("_static") / name: explorer / name for name in EXPLORER if explorer}
     settings = _settings()
     settings["sphinx"]["config"]["myst_substitutions"] = substitutions
     settings["html"]["extra_footer"] += " " + html.escape(substitutions.get("provenance", ""))
@@ -213,6 +224,7 @@ def build(stage_dir: Path, html_dir: Path) -> None:
     # Sphinx does not copy a changed style sheet or extra file when no page is out of date.
     for part, target in (("_static", new / "_static"), ("_extra", new)):
         shutil.copytree(stage_dir / part, target, dirs_exist_ok=True)
+    _place_explorer(new)
     # behind the download button of each page stands a notebook that reads everywhere
     published = launch.addresses() if "repository" in _settings() else ("", "")
     for path in (new / "_sources").rglob("*.ipynb"):
@@ -220,6 +232,21 @@ def build(stage_dir: Path, html_dir: Path) -> None:
     shutil.rmtree(html_dir, ignore_errors=True)
     new.rename(html_dir)
     finished.touch()
+
+
+def _place_explorer(folder: Path) -> None:
+    """Put the explorer into the built pages that have a place for it; Sphinx need not read it."""
+    content = folder / "_static" / EXPLORER[0]
+    if not content.exists():
+        return
+    text = content.read_text(encoding="utf-8")
+    content.unlink()
+    for path in [*folder.glob("*.html"), *folder.glob("*/*.html")]:
+        page = path.read_text(encoding="utf-8")
+        if PLACE in page:
+            root = "../" * (len(path.relative_to(folder).parts) - 1)
+            here = text.replace("ROOT_static/", f"{root}_static/")
+            path.write_text(page.replace(PLACE, here), encoding="utf-8")
 
 
 def page_name(stem: str, changed: Changes) -> str:

@@ -238,7 +238,7 @@ def step(
         executed = [folder / "notebooks" / f"{name}.ipynb" for name in jobs.notebook_names()]
         shown = files.read_json(folder / "tables" / "headline.json")
         shown |= files.read_json(folder / "tables" / "references.json")
-        pages.stage(executed, build / "stage", shown)
+        pages.stage(executed, build / "stage", shown, folder / "explorer")
         pages.build(build / "stage", build / "html")
     else:
         _compute(kind, part, _open(profile, values))
@@ -276,6 +276,10 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 
             verdicts.table(run)
             files.write_json(run.folder / "tables" / "headline.json", findings.of_run(run))
+        case "explorer":
+            from . import explorer
+
+            explorer.write(run)
         case "references":
             from . import findings
 
@@ -303,9 +307,9 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 def summary(profile: Profile) -> str:
     """How long each kind of step took when it last ran, all jobs added, and where the book is."""
     kinds = {"data": "data", "train": "zoo", "tables": "probes, answers, tables of SAC"}
-    kinds |= {"verdicts": "sibling test", "rival": "rivals", "comparison": "comparison"}
-    kinds |= {"ablations": "ablations", "references": "reference runs, read"}
-    kinds |= {"notebook": "notebooks", "book": "book"}
+    kinds |= {"verdicts": "sibling test", "explorer": "explorer", "rival": "rivals"}
+    kinds |= {"comparison": "comparison", "ablations": "ablations"}
+    kinds |= {"references": "reference runs, read", "notebook": "notebooks", "book": "book"}
     seconds = dict.fromkeys(kinds.values(), 0.0)
     for name, job in jobs.plan(profile).items():
         record = (_folder(profile) / job.output).with_suffix(".json")
