@@ -131,7 +131,7 @@ def names(profile: Profile) -> list[str]:
     compared = [f"rival-{rivals.slug(name)}" for name in rivals.measurable(profile)]
     executed = [f"notebook-{name}" for name in notebook_names()]
     varied = ["ablations"] if profile.full else []
-    studied = ["tables", "verdicts", *compared, "comparison", *varied]
+    studied = ["tables", "verdicts", "labpack", *compared, "comparison", *varied]
     return ["data", *trained, *studied, *executed, "book"]
 
 
@@ -164,6 +164,11 @@ def plan(profile: Profile) -> dict[str, Job]:
 
     code = ("studies.verdicts.table", "run.Run", "sacbook.workflow.headline")
     add("verdicts", ["tables"], answers, freshness.code_digest(*code))
+
+    shipped = [files.home() / name for name in ("teaching/lab.py", "teaching/README.md", "LICENSE")]
+    module = files.sha256(freshness.FOLDER / "sacbook" / "saclab.py")
+    code = freshness.code_digest("sacbook.labpack.write", "run.Run")
+    add("labpack", ["verdicts"], answers, code, module, contents(*shipped))
 
     compared = []
     for name in rivals.measurable(profile):
@@ -217,6 +222,7 @@ def plan(profile: Profile) -> dict[str, Job]:
     prose = contents(*prose, home / "_config.yml", home / "_toc.yml")
     packages = [files.sha256(path) for path in sorted(packages)]
     code = freshness.code_digest("sacbook.pages.stage", "sacbook.pages.build")
-    shown = [jobs[job].digest for job in ("verdicts", *executed)]
-    add("book", ["verdicts", *executed], prose, packages, code, shown)
+    before = ["verdicts", "labpack", *executed]
+    shown = [jobs[job].digest for job in before]
+    add("book", before, prose, packages, code, shown)
     return jobs

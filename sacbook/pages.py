@@ -69,7 +69,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], **more: An
             last = (message[-1] if message else type(error).__name__).removeprefix("UserError: ")
             raise UserError(f"{notebook.name} failed: {last} (see {failed})") from error
         executed = nbformat.read(temporary, as_version=4)
-        _clean(executed)
+        clean(executed)
         nbformat.write(executed, temporary)
     record = {"notebook": notebook.stem, "seconds": round(time.monotonic() - started, 1)}
     write_json(output.with_suffix(".json"), record | {"parameters": parameters} | more)
@@ -80,7 +80,7 @@ def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def _clean(executed: Any) -> None:
+def clean(executed: Any) -> None:
     """Remove what differs between two equal runs or names this machine: times, paths, notes."""
     for key in executed.metadata.keys() - {"kernelspec", "language_info"}:
         del executed.metadata[key]
@@ -100,12 +100,18 @@ def _without_paths(text: str) -> str:
     return re.sub(r"[^\s'\"]*[/\\]ipykernel_\d+[/\\]\d+\.py", "cell", text)
 
 
-def stage(notebooks: list[Path], stage_dir: Path, substitutions: dict[str, str]) -> None:
+def stage(
+    notebooks: list[Path],
+    stage_dir: Path,
+    substitutions: dict[str, str],
+    offered: dict[Path, Path],
+) -> None:
     """Gather the source of the book in one folder: settings, prose, executed notebooks, MathJax.
 
-    Pages of prose refer to `substitutions` as ``{{ name }}``.
+    Pages of prose refer to `substitutions` as ``{{ name }}``, and to what is `offered` for
+    download, files by their name in the book's source, as ``{download}``.
     """
-    sources = _files(home() / "book")
+    sources = _files(home() / "book") | offered
     sources |= {Path("notebooks") / path.name: path for path in notebooks}
     settings = _settings()
     settings["sphinx"]["config"]["myst_substitutions"] = substitutions

@@ -237,7 +237,9 @@ def step(
     if kind == "book":
         executed = [folder / "notebooks" / f"{name}.ipynb" for name in jobs.notebook_names()]
         shown = files.read_json(folder / "tables" / "headline.json")
-        pages.stage(executed, build / "stage", shown)
+        shown |= files.read_json(folder / "lab" / "expected.json")
+        offered = {Path("lab") / path.name: path for path in (folder / "lab").glob("*.*")}
+        pages.stage(executed, build / "stage", shown, offered)
         pages.build(build / "stage", build / "html")
     else:
         _compute(kind, part, _open(profile, values))
@@ -273,6 +275,10 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 
             verdicts.table(run)
             files.write_json(run.folder / "tables" / "headline.json", headline(run))
+        case "labpack":
+            from . import labpack
+
+            labpack.write(run)
         case "rival":
             from sacutils import rivals
             from sacutils.studies import comparison
@@ -321,7 +327,12 @@ def headline(run: "Run") -> dict[str, str]:
 def summary(profile: Profile) -> str:
     """How long each kind of step took when it last ran, all jobs added, and where the book is."""
     kinds = {"data": "data", "train": "zoo", "tables": "probes, answers, tables of SAC"}
-    kinds |= {"verdicts": "sibling test", "rival": "rivals", "comparison": "comparison"}
+    kinds |= {
+        "verdicts": "sibling test",
+        "labpack": "lab pack",
+        "rival": "rivals",
+        "comparison": "comparison",
+    }
     kinds |= {"ablations": "ablations", "notebook": "notebooks", "book": "book"}
     seconds = dict.fromkeys(kinds.values(), 0.0)
     for name, job in jobs.plan(profile).items():
