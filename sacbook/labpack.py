@@ -287,7 +287,7 @@ def expected(pack: Path, suspects: list[str]) -> dict[str, str]:
             value = saclab.distance(few["source"], few[name]) if score is None else score[row]
             line.append(f"{value:.4f}")
         lines.append(line)
-    values["lab_by_hand"] = _table(["", *few], lines)
+    values["lab_by_hand"] = _table(["quantity", *few], lines)
     lines = []
     for negatives in COMPARED:
         others = np.flatnonzero(found["negatives"] == negatives)

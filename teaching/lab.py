@@ -35,12 +35,14 @@
 import json
 import os
 import platform
+import sys
 import zipfile
 from pathlib import Path
 
 if not Path("saclab.py").exists() and Path("sac-lab.zip").exists():  # Colab
     zipfile.ZipFile("sac-lab.zip").extractall()
     os.chdir("sac-lab")
+    sys.path.insert(0, str(Path.cwd()))
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -336,7 +338,8 @@ else:
 #
 # - Where were you most wrong, and why?
 # - Which group would the accused bring to court, and which one the owner?
-# - What does a small distance show: *whose* student a model is, or *that* it is a student?
+# - What does a small distance show: *whose* student a model is, *that* it is a student, or *which images* it was trained on?
+# - An AUC below 0.5: what would the owner's threshold do then?
 #
 # ## 5. Six sealed suspects (15 minutes)
 #

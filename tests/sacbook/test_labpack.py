@@ -1,7 +1,9 @@
 """The lab pack: its module has the book's definitions, and its notebook runs without the book."""
 
+import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,6 +18,7 @@ from scipy.stats import t as student_t
 from sacbook import labpack, saclab
 from sacutils import correlation, evaluation, siblings
 from sacutils.files import home
+from sacutils.run import open_run
 
 ALLOWED = ("numpy", "pandas", "matplotlib")
 RUNNER = """
@@ -121,6 +124,19 @@ def test_half_precision_keeps_every_label():
     assert np.abs(half - logits).max() < 0.01
 
 
+def test_checks_of_the_lab_know_right_wrong_and_nothing(capsys):
+    slip = (3.0, "Divide by two.")
+    for yours in (lambda: 1.5, lambda: 3, lambda: [1.5], lambda: None, lambda: 1 / 0):
+        saclab.check("half", yours, 1.5, slip)
+    assert capsys.readouterr().out.splitlines() == [
+        "OK: half",
+        "Not yet: half. Divide by two.",
+        "Not yet: half. Found [1.5]",
+        "Not yet: half. Nothing is there yet.",
+        "Not yet: half. Your code stops with ZeroDivisionError: division by zero",
+    ]
+
+
 def test_a_seal_opens_with_its_code_only():
     sealed = saclab.seal("the second one", "123456")
     assert "second" not in sealed and saclab.unseal(sealed, " 123456 ") == "the second one"
@@ -133,6 +149,18 @@ def test_the_module_needs_numpy_alone():
     text = Path(saclab.__file__).read_text(encoding="utf-8")
     names = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
     assert names - sys.stdlib_module_names == {"numpy"}
+    ast.parse(text, feature_version=(3, 9))  # the oldest Python that the README of the pack names
+
+
+def test_a_pack_of_other_answers_is_refused(unpacked, tmp_path, refused):
+    other = tmp_path / "pack"
+    shutil.copytree(unpacked, other)
+    stored = dict(np.load(other / "answers.npz"))
+    stored["m"][3] = stored["m"][3, ::-1]  # one model answers the probes in another order
+    np.savez(other / "answers.npz", **stored)
+    run = open_run("smoke")
+    assert labpack.check(run, unpacked)["distance"] <= labpack.TOLERANCE
+    refused(lambda: labpack.check(run, other), "distance", "half precision")
 
 
 def test_the_pack_is_small_and_holds_no_pickle(lab, unpacked):
