@@ -36,10 +36,10 @@ SEALED = (
 )
 """One model of each of these steps is a sealed suspect, stolen in three ways and innocent in three.
 None descends from a sibling, so that all are judged with all members."""
-ATTACK, PROBES = "extract_label", "w"
+ATTACKS, PROBES = ("finetune_all", "extract_label"), "w"
 """The stolen models and the probe set of the lab."""
 COMPARED = ("attacker data", "owner data", "students of another")
-"""The independent models that they are compared with."""
+"""The independent models that the last of them are compared with."""
 TOLERANCE = 2.0**-11
 """What half precision may change in a distance: the rounding of a number between 1 and 2."""
 P_TOLERANCE = 0.05
@@ -262,63 +262,70 @@ def expected(pack: Path, suspects: list[str]) -> dict[str, str]:
     and whole tables as text, all from the pack and its module alone.
     """
     found, stored, asked = _read(pack)
-    sac = distances(found, stored[PROBES], "probabilities")
     logits = [saclab.answers(stored[PROBES], row) for row in range(len(found))]
-    source = int(np.flatnonzero(found["role"] == "source")[0])
-    akh = np.array([saclab.disagreement(logits[source], other) for other in logits])
-    stolen = np.flatnonzero(found["group"] == LABELS[ATTACK])
-    pair = {"stolen": stolen[0]}
-    pair["independent"] = np.flatnonzero(found["negatives"] == COMPARED[0])[0]
-    few = {
-        name: saclab.matrix(saclab.in_form(logits[row], "probabilities")[:3])
-        for name, row in ({"source": source} | pair).items()
-    }
-    values = {"lab_models": str(len(found)), "lab_probes": str(len(logits[source]))}
-    members = len(asked["log_p"])
-    values |= {"lab_siblings": str(members - 1), "lab_members": str(members)}
-    values |= {"lab_contested": f"{asked['log_p'].shape[1]:,}"}
+    source = logits[int(np.flatnonzero(found["role"] == "source")[0])]
+    found["SAC"] = distances(found, stored[PROBES], "probabilities")
+    found["AKH"] = [saclab.disagreement(source, other) for other in logits]
+    stolen = found[found["group"] == LABELS[ATTACKS[-1]]].index[0]
+    independent = found[found["negatives"] == COMPARED[0]].index[0]
+    members, count, _ = asked["log_p"].shape
+    values = {"lab_models": f"{len(found)}", "lab_probes": f"{len(source)}"}
+    values |= {"lab_siblings": f"{members - 1}", "lab_members": f"{members}"}
+    values["lab_contested"] = f"{count:,}"
+    values["lab_score"] = f"{saclab.scores(asked['log_p'], asked['suspects'])[0, 0]:.3f}"
+    values["lab_by_hand"] = _by_hand(found, source, {i: logits[i] for i in (stolen, independent)})
+    values["lab_auc"] = _aucs(found)
+    return values | _sealed_table(found, suspects, p_values(asked))
+
+
+def _by_hand(found: pd.DataFrame, source: np.ndarray, pair: dict[int, np.ndarray]) -> str:
+    """Matrices on three probes, and the scores of a stolen and of an independent model."""
+    three = [
+        saclab.matrix(saclab.in_form(logits, "probabilities")[:3])
+        for logits in (source, *pair.values())
+    ]
     lines = [
-        [f"$C_{{{i}{j}}}$", *(f"{few[name][i, j]:.3f}" for name in few)]
+        [f"$C_{{{i}{j}}}$", *(f"{matrix[i, j]:.3f}" for matrix in three)]
         for i, j in ((0, 1), (0, 2), (1, 2))
     ]
-    for title, score in (("SAC, three probes", None), ("SAC, all probes", sac), ("AKH", akh)):
-        line = [title, "–"]
-        for name, row in pair.items():
-            value = saclab.distance(few["source"], few[name]) if score is None else score[row]
-            line.append(f"{value:.4f}")
-        lines.append(line)
-    values["lab_by_hand"] = _table(["quantity", *few], lines)
+    few = [f"{saclab.distance(three[0], matrix):.4f}" for matrix in three[1:]]
+    lines.append(["SAC, three probes", "–", *few])
+    for score in ("SAC", "AKH"):
+        values = found.loc[list(pair), score]
+        lines.append([f"{score}, all probes", "–", *(f"{value:.4f}" for value in values)])
+    return _table(["quantity", "source", "stolen", "independent"], lines)
+
+
+def _aucs(found: pd.DataFrame) -> str:
+    """AUC and interval of both scores for each comparison of the lab that the run has models of."""
+    compared = [(ATTACKS[0], COMPARED[0]), *((ATTACKS[-1], negatives) for negatives in COMPARED)]
     lines = []
-    for negatives in COMPARED:
-        others = np.flatnonzero(found["negatives"] == negatives)
-        if not len(others):
+    for attack, negatives in compared:
+        groups = found[found["group"] == LABELS[attack]], found[found["negatives"] == negatives]
+        if not all(map(len, groups)):
             continue
-        groups = [found.iloc[rows] for rows in (stolen, others)]
-        alike = [saclab.clusters(list(g["architecture"]), list(g["chain"])) for g in groups]
-        line = [negatives, str(len(others))]
-        for score in (sac, akh):
-            value = saclab.auc(score[stolen], score[others])
-            low, high = saclab.interval(value, *map(saclab.units, alike))
+        units = [saclab.units(saclab.clusters(g["architecture"], g["chain"])) for g in groups]
+        line = [LABELS[attack], negatives, " and ".join(str(len(group)) for group in groups)]
+        for score in ("SAC", "AKH"):
+            value = saclab.auc(*(group[score] for group in groups))
+            low, high = saclab.interval(value, *units)
             line.append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
         lines.append(line)
-    values["lab_negatives"] = _table(["independent models", "models", "SAC", "AKH"], lines)
-    by_name, p = found.set_index("model"), p_values(asked)
-    guilty = np.array([by_name.loc[name, "role"] == "stolen" for name in suspects])
-    accused = p <= verdicts.LEVEL
+    return _table(["stolen", "independent", "models", "SAC", "AKH"], lines)
+
+
+def _sealed_table(found: pd.DataFrame, suspects: list[str], p: np.ndarray) -> dict[str, str]:
+    """The sealed suspects with their p-values, and how often the rule is right."""
+    known = found.set_index("model").loc[suspects]
+    guilty, accused = (known["role"] == "stolen").to_numpy(), p <= verdicts.LEVEL
+    words = {True: "accused", False: "not accused"}
     lines = [
-        [
-            str(i + 1),
-            by_name.loc[name, "group"],
-            "yes" if guilty[i] else "no",
-            f"{p[i]:.2g}",
-            "accused" if accused[i] else "not accused",
-        ]
-        for i, name in enumerate(suspects)
+        [str(i + 1), group, "yes" if guilty[i] else "no", f"{p[i]:.2g}", words[bool(accused[i])]]
+        for i, group in enumerate(known["group"])
     ]
     heads = ["suspect", "it is", "made from the source", "p-value", "by the rule"]
-    values["lab_sealed"] = _table(heads, lines)
-    values["lab_right"] = f"{int((guilty == accused).sum())} of {len(suspects)}"
-    return values
+    right = f"{int((guilty == accused).sum())} of {len(suspects)}"
+    return {"lab_sealed": _table(heads, lines), "lab_right": right}
 
 
 def _table(heads: list[str], lines: list[list[str]]) -> str:
