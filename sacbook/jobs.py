@@ -131,7 +131,7 @@ def names(profile: Profile) -> list[str]:
     compared = [f"rival-{rivals.slug(name)}" for name in rivals.measurable(profile)]
     executed = [f"notebook-{name}" for name in notebook_names()]
     varied = ["ablations"] if profile.full else []
-    studied = ["tables", "verdicts", "explorer", *compared, "comparison", *varied]
+    studied = ["tables", "verdicts", "explorer", "labpack", *compared, "comparison", *varied]
     return ["data", *trained, *studied, *executed, "references", "book"]
 
 
@@ -166,6 +166,11 @@ def plan(profile: Profile) -> dict[str, Job]:
     add("verdicts", ["tables"], answers, freshness.code_digest(*code))
     code = freshness.code_digest("sacbook.explorer.write", "run.Run")
     add("explorer", ["tables"], answers, code)
+
+    shipped = [files.home() / name for name in ("teaching/lab.py", "teaching/README.md", "LICENSE")]
+    module = files.sha256(freshness.FOLDER / "sacbook" / "saclab.py")
+    code = freshness.code_digest("sacbook.labpack.write", "run.Run")
+    add("labpack", ["verdicts"], answers, code, module, contents(*shipped))
 
     compared = []
     for name in rivals.measurable(profile):
@@ -223,6 +228,6 @@ def plan(profile: Profile) -> dict[str, Job]:
     prose = contents(*prose, home / "_config.yml", home / "_toc.yml")
     packages = [files.sha256(path) for path in sorted(packages)]
     code = freshness.code_digest("sacbook.pages.stage", "sacbook.pages.build")
-    before = ["verdicts", "explorer", "references", *executed]
+    before = ["verdicts", "explorer", "labpack", "references", *executed]
     add("book", before, prose, packages, code, [jobs[job].digest for job in before])
     return jobs

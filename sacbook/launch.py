@@ -17,8 +17,8 @@ COPIED = (
     *("data/README.md", "data/fashion_subset.npz", "README.md", "LICENSE", "CITATION.cff"),
 )
 """What a notebook needs of the repository, and what says whose it is."""
-MADE = ("data", "zoo", "probes", "outputs", "tables")
-"""What a notebook loads from a run."""
+MADE = ("data", "zoo", "probes", "outputs", "tables", "lab")
+"""What a notebook loads from a run, and the lab pack."""
 CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 
 

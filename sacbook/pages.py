@@ -73,7 +73,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], **more: An
             last = (message[-1] if message else type(error).__name__).removeprefix("UserError: ")
             raise UserError(f"{notebook.name} failed: {last} (see {failed})") from error
         executed = nbformat.read(temporary, as_version=4)
-        _clean(executed)
+        clean(executed)
         nbformat.write(executed, temporary)
     record = {"notebook": notebook.stem, "seconds": round(time.monotonic() - started, 1)}
     write_json(output.with_suffix(".json"), record | {"parameters": parameters} | more)
@@ -84,7 +84,7 @@ def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def _clean(executed: Any) -> None:
+def clean(executed: Any) -> None:
     """Remove what differs between two equal runs or names this machine: times, paths, notes."""
     for key in executed.metadata.keys() - {"kernelspec", "language_info"}:
         del executed.metadata[key]
@@ -108,16 +108,15 @@ def stage(
     notebooks: list[Path],
     stage_dir: Path,
     substitutions: dict[str, str],
-    explorer: Path | None = None,
+    offered: dict[Path, Path],
 ) -> None:
     """Gather the source of the book in one folder: settings, prose, executed notebooks, MathJax.
 
-    Pages of prose refer to `substitutions` as ``{{ name }}``. `explorer` is the folder of a run
-    that :mod:`sacbook.explorer` wrote; without it there is none in the book.
+    Pages of prose refer to `substitutions` as ``{{ name }}``, and to what is `offered` for
+    download, files by their name in the book's source, as ``{download}``.
     """
-    sources = _files(home() / "book")
+    sources = _files(home() / "book") | offered
     sources |= {Path("notebooks") / path.name: path for path in notebooks}
-    sources |= {Path("_static") / name: explorer / name for name in EXPLORER if explorer}
     settings = _settings()
     settings["sphinx"]["config"]["myst_substitutions"] = substitutions
     settings["html"]["extra_footer"] += " " + html.escape(substitutions.get("provenance", ""))

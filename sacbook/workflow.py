@@ -237,8 +237,11 @@ def step(
     if kind == "book":
         executed = [folder / "notebooks" / f"{name}.ipynb" for name in jobs.notebook_names()]
         shown = files.read_json(folder / "tables" / "headline.json")
-        shown |= files.read_json(folder / "tables" / "references.json")
-        pages.stage(executed, build / "stage", shown, folder / "explorer")
+        for name in ("tables/references.json", "lab/expected.json"):
+            shown |= files.read_json(folder / name)
+        offered = {Path("lab") / path.name: path for path in (folder / "lab").glob("*.*")}
+        offered |= {Path("_static") / name: folder / "explorer" / name for name in pages.EXPLORER}
+        pages.stage(executed, build / "stage", shown, offered)
         pages.build(build / "stage", build / "html")
     else:
         _compute(kind, part, _open(profile, values))
@@ -280,6 +283,10 @@ def _compute(kind: str, part: str, run: "Run") -> None:
             from . import explorer
 
             explorer.write(run)
+        case "labpack":
+            from . import labpack
+
+            labpack.write(run)
         case "references":
             from . import findings
 
@@ -307,8 +314,8 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 def summary(profile: Profile) -> str:
     """How long each kind of step took when it last ran, all jobs added, and where the book is."""
     kinds = {"data": "data", "train": "zoo", "tables": "probes, answers, tables of SAC"}
-    kinds |= {"verdicts": "sibling test", "explorer": "explorer", "rival": "rivals"}
-    kinds |= {"comparison": "comparison", "ablations": "ablations"}
+    kinds |= {"verdicts": "sibling test", "explorer": "explorer", "labpack": "lab pack"}
+    kinds |= {"rival": "rivals", "comparison": "comparison", "ablations": "ablations"}
     kinds |= {"references": "reference runs, read", "notebook": "notebooks", "book": "book"}
     seconds = dict.fromkeys(kinds.values(), 0.0)
     for name, job in jobs.plan(profile).items():

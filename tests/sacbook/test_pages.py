@@ -102,13 +102,13 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_stage_writes_only_what_changed(book, tmp_path):
     notebook, staged = tmp_path / "01_page.ipynb", tmp_path / "stage"
     notebook.write_text("{}")
-    pages.stage([notebook], staged, {})
+    pages.stage([notebook], staged, {}, {})
     times = {path: path.stat().st_mtime_ns for path in staged.rglob("*") if path.is_file()}
     assert staged / "notebooks/01_page.ipynb" in times and not (staged / ".venv").exists()
     (staged / "left_over").mkdir()
     (staged / "left_over" / "page.md").write_text("# Old")
     (book / "book" / "preface.md").write_text("# Preface, changed")
-    pages.stage([notebook], staged, {})
+    pages.stage([notebook], staged, {}, {})
     assert not (staged / "left_over").exists()
     changed = {
         path.name
@@ -121,7 +121,7 @@ def test_stage_writes_only_what_changed(book, tmp_path):
 def test_stage_brings_the_code_that_pages_include(book, tmp_path):
     notebook, staged = tmp_path / "01_page.ipynb", tmp_path / "stage"
     notebook.write_text(json.dumps({"source": "```{literalinclude} ../sacutils/files.py\n```"}))
-    pages.stage([notebook], staged, {})
+    pages.stage([notebook], staged, {}, {})
     expected = (Path(files.__file__)).read_text()
     assert (staged / "sacutils" / "files.py").read_text() == expected
 

@@ -197,6 +197,10 @@ def test_a_changed_sentence_renders_the_book_only(edited):
     assert edited("book/glossary.md", new="\nOne more sentence.\n") == {"book"}
 
 
+def test_an_edit_in_the_lab_makes_the_pack_again(edited):
+    assert edited("teaching/lab.py", new="\n# %%\n1 + 1\n") == {"labpack"} | LAST
+
+
 def test_a_changed_recipe_retrains_what_it_touches(edited):
     repeated = edited("profiles/smoke.yaml", "pgd_radius: 4", "pgd_radius: 3")
     hardened = {
