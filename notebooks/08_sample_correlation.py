@@ -323,23 +323,29 @@ figures.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"))
 # SAC compares how two models *arrange* the same probes. It needs no access to weights, no equal architecture and no equal order of classes. What it measures depends on the
 # form of the outputs: logits carry a constant and a scale, probabilities carry the confidence (which whoever runs the service can set), labels carry only the partition of the
 # probes. Which form separates thieves from honest developers is an empirical question, and the answer may differ between attacks. The next page turns to the other choice: which images to ask about.
-#
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. The range of $d$.** Outputs are probabilities. Which values can $C_{ij}$ take, and how large can $d$ be?
-#
-# :::{dropdown} Solution
-# Probabilities are not negative, so $0 \le \cos \le 1$ and $0 \le C_{ij} \le \frac12$. The $n$ diagonal entries are zero in both matrices, all others differ by at most ½, so
-# $d \le \frac12 (1 - \frac1n)$. It is attained when one model gives all probes the same answer and the other gives each probe a class of its own (which needs $K \ge n$).
-# :::
-#
-# **2. The Gaussian kernel.** The released code holds a second correlation, commented out: $R_{ij} = \exp(-\lVert u_i - u_j\rVert^2)$. What does it add to $C$?
-#
-# :::{dropdown} Solution
-# For vectors of length one $\lVert u_i - u_j\rVert^2 = 2 - 2\cos(o_i, o_j) = 4\,C_{ij}$, so $R_{ij} = e^{-4 C_{ij}}$: each entry carries the same information. The *distance*
-# does not, since the exponential is steep near $C = 0$. `(correlation.rbf_matrix(o) - torch.exp(-4 * C)).abs().max()` is zero but for rounding.
-# :::
-#
+# **1. By hand.** The source answers three probes with the classes *a, b, a*, a suspect with *a, a, a*, each with probability 1. Compute $d$, `d_three`.
+# %% tags=["solution"]
+d_three = 4 * 0.5 / 9  # the pairs (1, 2) and (2, 3), each twice
+# %% tags=["test"]
+assert abs(d_three - 2 / 9) < 1e-9
+# %% [markdown] tags=["exercise"]
+# **2. The range of $d$.** Outputs are probabilities. How large can $d$ be with ten probes? Call it `largest_d`.
+# %% tags=["solution"]
+largest_d = (1 - 1 / 10) / 2  # no entry exceeds 1/2, and the diagonal is zero
+# %% tags=["test"]
+assert abs(largest_d - 0.45) < 1e-9
+# %% [markdown] tags=["exercise"]
+# **3. The Gaussian kernel.** For unit vectors $\lVert u_i - u_j\rVert^2 = 2 - 2\cos$. Which entry $\exp(-\lVert u_i - u_j\rVert^2)$, `kernel_entry`, belongs to $C_{ij} = 0.2$?
+# %% tags=["solution"]
+kernel_entry = math.exp(-4 * 0.2)  # as much information as C, but steep near 0
+# %% tags=["test"]
+assert abs(kernel_entry - 0.4493) < 1e-3
+
+# %% [markdown]
 # ## Further reading
 #
 # - {cite:t}`guan2022sac` for the method; {cite:t}`guan2024sacjc` for its use on faces, where the factor ½ of $C$ is dropped (read in its code).

@@ -328,17 +328,28 @@ figures.say(models=f"{agreement['n_stolen'].max()} / {agreement['n_independent']
 # - None of these sets was chosen by looking at the AUC. Whoever tries fourteen corruptions and reports the best one on the same models reports too much: the choice must be
 #   made on other models.
 
-# %% [markdown]
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. Another patch.** Run `make notebook NAME=09_probes ARGS="-p position centre -p patch 0.5 -p count 100"` and compare the caption of {numref}`fig-probes-cutmix`. Then
-# override the profile, so that the AUC of SAC-m follows: `make notebook NAME=09_probes ARGS="-p probes.patch 0.5 -p probes.patch_position centre"`.
-#
-# :::{dropdown} What to look for
-# Count the answers that change. A patch that changes none leaves SAC-m equal to SAC-normal; one that covers the object makes the donor's class win, and then the images are
-# plain again, with other labels. In between, source and independent models resolve the conflict differently.
+# **1. Agreement without theft.** Two models are right on 95 % and on 90 % of the probes. On which share, `forced`, do they agree at least?
+# %% tags=["solution"]
+forced = 0.95 + 0.90 - 1
+# %% tags=["test"]
+assert abs(forced - 0.85) < 1e-9
+# %% [markdown] tags=["exercise"]
+# **2. All wrong.** On 1,000 images the source errs on 120, and a surrogate on 150; together they err on 180 (one of them or both). How many candidates, `all_wrong`, has {term}`SAC-w`?
+# %% tags=["solution"]
+all_wrong = 120 + 150 - 180
+# %% tags=["test"]
+assert all_wrong == 90
+# %% [markdown] tags=["exercise"]
+# **3. Another patch.** Run `make notebook NAME=09_probes ARGS="-p position centre -p patch 0.5 -p count 100"`. How many answers change now?
+# %% [markdown] tags=["solution"]
+# :::{dropdown} Solution
+# A patch that changes none leaves SAC-m equal to SAC-normal; one that covers the object makes the donor's class win, and then the images are plain again, with other labels.
 # :::
-#
+
+# %% [markdown]
 # ## Further reading
 #
 # - {cite:t}`yun2019cutmix` for CutMix as an augmentation; {cite:t}`hendrycks2019corruptions` for the corruptions of which JPEG is one.

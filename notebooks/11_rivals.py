@@ -329,20 +329,26 @@ figures.say(n_fall=int(falls.sum()), n_entries=len(falls))
 # - All methods are compared by AUC, which grants each its best threshold. The thief here knows of no fingerprint; {cite:t}`falseclaims2024` and {cite:t}`removalnet2023` study those who do.
 # ```
 
-# %% [markdown]
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **Ties.** Labels on $n$ probes give at most $n + 1$ distances. How many pairs of a stolen and an independent model are tied under AKH, and what do ties do to the AUC?
-#
-# :::{dropdown} Solution
-# ```python
-# part = tables.fingerprint(data["distances"], *keys["AKH"])
-# stolen, independent = tables.groups(part, SIX)
-# print((stolen[:, None] == independent).mean())
-# ```
-# Each tie counts one half. With few probes a method on labels has many, and its AUC moves towards 0.50.
-# :::
-#
+# **1. AKH.** Write `akh_distance(source, suspect, truth)` for three arrays of labels: on the images that the source gets wrong, the share of labels that differ.
+# %% tags=["solution"]
+def akh_distance(source, suspect, truth):
+    return np.mean((source != suspect)[source != truth])
+
+
+# %% tags=["test"]
+assert akh_distance(*np.array([[1, 2, 3, 3], [1, 2, 0, 3], [1, 0, 0, 0]])) == 1 / 3
+# %% [markdown] tags=["exercise"]
+# **2. Ties.** How many different distances can AKH give on 100 probes? Call the number `n_values`. (Ties count one half: many of them move an AUC towards 0.50.)
+# %% tags=["solution"]
+n_values = 101
+# %% tags=["test"]
+assert n_values == 101
+
+# %% [markdown]
 # **Further reading.** {cite:t}`godinot2025qurd` for many more combinations of queries, representation and detection; {cite:t}`maini2021dataset` with {cite:t}`di_falsepositives2022`, for and
 # against inferring from training data; {cite:t}`newcombe1998difference` on intervals for a difference.
 
