@@ -25,8 +25,7 @@
 #
 # **You need** a training loop in PyTorch; {glue:text}`needs`. What is on disk is loaded, and trained only when it is missing.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
 # This page tests no claim of the paper yet. It tests the ground on which all later pages stand:

@@ -25,8 +25,7 @@
 #
 # **You need** {doc}`02_data_and_source` and batch normalisation; {glue:text}`needs`.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
 # On the models released with SAC, the {term}`AUC` printed for Finetune-A, Finetune-L and Pruning is 1.00 each (read in {cite:t}`song2023modelgif`, who do not say which SAC variant
@@ -41,8 +40,7 @@
 # (read in the code). And of fifteen pruned checkpoints only the ten lightest enter the AUC (read in the code). Here the source's architecture is among the independent models
 # ({doc}`07_independent_models`), and the whole ladder counts.
 # ```
-
-# %% [markdown]
+#
 # ## Parameters
 
 # %% tags=["parameters"]

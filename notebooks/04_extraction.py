@@ -22,8 +22,7 @@
 # (*Extract-L*) and with probabilities (*Extract-P*). **You learn** both loss functions; why the source is asked about every augmented batch, and what that costs; how to tell
 # a copy from a model that learnt the same task. **You need** {doc}`02_data_and_source`, cross-entropy and Kullback–Leibler divergence; {glue:text}`needs`.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
 # On the models released with SAC the {term}`AUC` printed for Extract-L and for Extract-P is 1.00 each, against 0.81 for IPGuard and 0.83 to 0.97 for CAE and EWE (read in
@@ -32,8 +31,7 @@
 #
 # Both can be true, because the way a student is trained decides how near it comes to the source. This page asks the question that comes first:
 # **do these students imitate the source more closely than independent models resemble it anyway?** The AUC is in {doc}`10_results`.
-
-# %% [markdown]
+#
 # ## Parameters
 
 # %% tags=["parameters"]
@@ -133,8 +131,7 @@ print(name)
 # ```{literalinclude} ../sacutils/attacks.py
 # :pyobject: extract_probability
 # ```
-
-# %% [markdown]
+#
 # ### Are probabilities enough?
 #
 # Does the thief need logits for $\operatorname{softmax}(s/T)$? No: with $p = \operatorname{softmax}(s)$,

@@ -196,8 +196,7 @@ figures.show("hand_count", figures.curves(curve, "n", "d", role="model", log=Tru
 #
 # ## Logits, probabilities, labels
 #
-# What does the suspect return? From the same logits $z$ we make the three forms that a service may show: *logits* $o = z$, as in the released code; *probabilities* $o =
-# \operatorname{softmax}(z)$; *labels*, where $v_k = 1$ at the predicted class and $0.01$ elsewhere, and $o = \operatorname{softmax}(v)$ (read in the code).
+# What does the suspect return? From the same logits $z$ we make the three forms that a service may show: *logits* $o = z$, as in the released code; *probabilities* $o = \operatorname{softmax}(z)$; *labels*, where $v_k = 1$ at the predicted class and $0.01$ elsewhere, and $o = \operatorname{softmax}(v)$ (read in the code).
 
 
 # %%
@@ -219,8 +218,7 @@ figures.table(rows, dict.fromkeys(d_few, "{:.4f}"))
 #
 # ### Labels are a Hamming distance
 #
-# With $K$ classes and $q = e^{0.01}$, the softmax of $v$ is $e / (e + (K-1) q)$ at the predicted class and $q / (e + (K-1) q)$ elsewhere. The denominator cancels in the
-# cosine. Equal labels give $C_{ij} = 0$; different labels give
+# With $K$ classes and $q = e^{0.01}$, the softmax of $v$ is $e / (e + (K-1) q)$ at the predicted class and $q / (e + (K-1) q)$ elsewhere. The denominator cancels in the cosine. Equal labels give $C_{ij} = 0$; different labels give
 #
 # $$
 # \cos = \frac{2\,e\,q + (K-2)\,q^2}{e^2 + (K-1)\,q^2} \quad\Longrightarrow\quad C_{ij} = c_K = \frac{(e - q)^2}{2\,\bigl(e^2 + (K-1)\,q^2\bigr)} .
@@ -247,8 +245,7 @@ figures.say(classes=K, constant=f"{c_K:.4f}")
 #
 # ## A temperature, and how to undo it
 #
-# A service that answers $\operatorname{softmax}(z/2)$ gives every label as before and looks less sure. Two ways to undo this need only the probabilities $p$ that it shows. Both are
-# proposals of this book.
+# A service that answers $\operatorname{softmax}(z/2)$ gives every label as before and looks less sure. Two ways to undo this need only the probabilities $p$ that it shows. Both are proposals of this book.
 #
 # - **Matched probabilities**: $\operatorname{softmax}(\log p \,/\, T)$ with the one $T$ at which the mean over the probes of the largest probability is the source's.
 # - **Centred log-probabilities**: $\log p$ minus its mean over the classes. A temperature scales this vector, and the cosine sees no scale.
@@ -283,8 +280,7 @@ figures.say(T=f"{T:.2f}")
 figures.table(rows, dict.fromkeys(rows.columns[1:], "{:.4f}"))
 
 # %% [markdown]
-# The cells hold $d$ on all probes; $T$ = {glue:text}`T`. Shown as $\operatorname{softmax}(z/2)$, the stolen model is **{glue:text}`probabilities_word`** than the
-# independent one on probabilities as they are, {glue:text}`matched_word` on matched and {glue:text}`centred_word` on centred ones. {doc}`10_results` has these forms for all models.
+# The cells hold $d$ on all probes; $T$ = {glue:text}`T`. Shown as $\operatorname{softmax}(z/2)$, the stolen model is **{glue:text}`probabilities_word`** than the independent one on probabilities as they are, {glue:text}`matched_word` on matched and {glue:text}`centred_word` on centred ones. {doc}`10_results` has these forms for all models.
 #
 # ## What the distance cannot see
 #
@@ -313,16 +309,14 @@ figures.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"))
 
 # %% [markdown]
 # - **A permutation** of the classes permutes the entries of every output alike, and $C$ stays.
-# - **A constant** $c$ added to a row changes no probability, since $\operatorname{softmax}(z + c) = \operatorname{softmax}(z)$, but it turns all rows towards the vector $(1,
-#   \dots, 1)$, and raw cosines change. Whether this is what makes raw logits fail is tested in {doc}`12_what_it_depends_on`: there the constant is removed.
+# - **A constant** $c$ added to a row changes no probability, since $\operatorname{softmax}(z + c) = \operatorname{softmax}(z)$, but it turns all rows towards the vector $(1, \dots, 1)$, and raw cosines change. Whether this is what makes raw logits fail is tested in {doc}`12_what_it_depends_on`: there the constant is removed.
 # - **A scale** changes no cosine of logits. It acts on probabilities as a temperature, so a model that is more sure of the same answers has a distance from the source.
 # - **Labels**, matched probabilities and centred log-probabilities see neither a constant nor a scale.
 #
 # ## What it means
 #
 # SAC compares how two models *arrange* the same probes. It needs no access to weights, no equal architecture and no equal order of classes. What it measures depends on the
-# form of the outputs: logits carry a constant and a scale, probabilities carry the confidence (which whoever runs the service can set), labels carry only the partition of the
-# probes. Which form separates thieves from honest developers is an empirical question, and the answer may differ between attacks. The next page turns to the other choice: which images to ask about.
+# form of the outputs: logits carry a constant and a scale, probabilities carry the confidence (which whoever runs the service can set), labels carry only the partition of the probes. Which form separates thieves from honest developers is an empirical question, and the answer may differ between attacks. The next page turns to the other choice: which images to ask about.
 
 # %% [markdown] tags=["exercise"]
 # ## On your own

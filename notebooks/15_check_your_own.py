@@ -48,8 +48,7 @@
 #
 # The verdict is *derivation* if **both** are at most $\alpha$. Retrained copies of one's own run as the lottery of a test are
 # known from language models; here they are carried over to image classifiers that show labels only.
-
-# %% [markdown]
+#
 # ## Parameters
 
 # %% tags=["parameters"]
@@ -229,9 +228,7 @@ print(f"{len(page) / 1e6:.1f} MB of HTML, {len(kept) / 1e3:.0f} kB of JSON")
 # - **Right on average over owners, not for each one.** Hence the second p-value, and the unluckiest member in the table.
 # - **A thief can hide**: by asking each image once, by mixing in models of its own. Then power falls, not validity.
 #
-# Against the first three help a time-stamped commitment to script, hash of the data and source *before* the suspect is known,
-# seeds of the siblings from public randomness that is drawn later, and a judge who reruns some trainings. The hash of the
-# fingerprint covers the members' weights, the probes and the answers; publish the hashes of script and data beside it.
+# Against the first three help a time-stamped commitment to script, hash of the data and source *before* the suspect is known, seeds of the siblings from public randomness that is drawn later, and a judge who reruns some trainings. The hash of the fingerprint covers the members' weights, the probes and the answers; publish the hashes of script and data beside it.
 #
 # ## Without siblings: the simple comparison, and how it errs
 #
@@ -277,10 +274,7 @@ figures.say(
 )
 
 # %% [markdown]
-# At the level 0.05 it finds {glue:text}`rank_copies` copies of weights, {glue:text}`rank_extracted` extracted models, and accuses
-# {glue:text}`rank_innocents` independent models; shares have Wilson's 95 % interval. Where it says
-# *no evidence*, ask what it finds: `--pseudo-theft` takes models that you derived from your own, and the verdict on the suspect
-# does not depend on them.
+# At the level 0.05 it finds {glue:text}`rank_copies` copies of weights, {glue:text}`rank_extracted` extracted models, and accuses {glue:text}`rank_innocents` independent models; shares have Wilson's 95 % interval. Where it says *no evidence*, ask what it finds: `--pseudo-theft` takes models that you derived from your own, and the verdict on the suspect does not depend on them.
 #
 # ## The same for your own model
 #
@@ -306,8 +300,7 @@ figures.say(
 # sacheck verify simple suspect.json --independent independent/
 # ```
 #
-# The exit code of `verify` is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*: too few siblings or
-# controls. A whole example to copy and paste is in {doc}`/16_own_model`. A file from a stranger is read, and never executed.
+# The exit code of `verify` is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*: too few siblings or controls. A whole example to copy and paste is in {doc}`/16_own_model`. A file from a stranger is read, and never executed.
 
 # %% [markdown] tags=["exercise"]
 # ## On your own

@@ -11,6 +11,7 @@ it.
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,14 @@ from . import portable as markup
 
 PARTS = ("exercise", "solution", "test")
 VERSIONS = ("student", "solution", "graded")
+# nbgrader's own words, so that it makes the student version of the graded one
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
-ANSWER = "*YOUR ANSWER HERE*"
+ANSWER = "YOUR ANSWER HERE"
 NEEDED = "# The exercises need nothing else of this page.\nimport math\n\nimport numpy as np"
-HEADS = {
-    "student": "Answer where it says so. Run the next cell and go to *On your own*; the cells "
-    "between them need the models of the book.",
-    "solution": "With one solution for each exercise. Others can be as good.",
-    "graded": "The key: solutions, and checks that students do not see. `check.py` compares with "
-    "it, and nbgrader makes an assignment of it.",
-}
+HEAD = (
+    "**Exercises of a chapter.** Run the next cell and go to *On your own*; the cells between them "
+    "need the models of the book."
+)
 IN_WORDS = 2
 """Points for an answer in words."""
 
@@ -69,8 +68,7 @@ def version(notebook: Any, chapter: str, kind: str) -> Any:
         if kind == "solution" or part == "exercise":
             continue
         cell.source = _written(cell, part, kind, number)
-    head = f"**{kind.capitalize()} version.** {HEADS[kind]}"
-    made.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="about"))
+    made.cells.insert(0, nbformat.v4.new_markdown_cell(HEAD, id="about"))
     made.cells.insert(1, nbformat.v4.new_code_cell(NEEDED, id="needed"))
     return made
 
@@ -94,15 +92,17 @@ def _written(cell: Any, part: str, kind: str, number: int) -> str:
 
 
 def make(executed: list[Path], folder: Path) -> list[str]:
-    """Write the hand-outs of executed chapters into a folder; returns what was made, in lines.
+    """Write the hand-outs of executed chapters as a new folder; returns what was made, in lines.
 
     Each version is a folder of notebooks of plain Markdown with all values resolved. Beside them
     lie ``check.py``, the exam and its key.
     """
-    made = {kind: [] for kind in VERSIONS}
+    made: dict[str, list[Path]] = {kind: [] for kind in VERSIONS}
     exercises = checked = 0
+    new = folder.with_name(f".{folder.name}-new")
+    shutil.rmtree(new, ignore_errors=True)
     for path in executed:
-        plain = folder / ".plain.ipynb"
+        plain = new / path.name
         markup.portable(path, plain, *pages.published())
         notebook = nbformat.read(plain, as_version=4)
         plain.unlink()
@@ -111,18 +111,20 @@ def make(executed: list[Path], folder: Path) -> list[str]:
             continue
         exercises, checked = exercises + number, checked + parts.count(("test", "code"))
         for kind in VERSIONS:
-            target = folder / kind / path.name
+            target = new / kind / path.name
             files.write_text(target, nbformat.writes(version(notebook, path.stem, kind)))
             made[kind].append(target)
-    made["the exam"] = [folder / "exam.md", folder / "exam_key.md"]
+    made["the exam"] = [new / "exam.md", new / "exam_key.md"]
     for target, text in zip(made["the exam"], exam(), strict=True):
         files.write_text(target, text)
     checker = Path(__file__).with_name("points.py").read_text(encoding="utf-8")
-    files.write_text(folder / "check.py", checker)
+    files.write_text(new / "check.py", checker)
     lines = [f"{exercises} exercises, {checked} with checks"]
     for kind, paths in made.items():
         size = sum(path.stat().st_size for path in paths) / 1e6
         lines.append(f"{kind:10s}{len(paths):3d} files {size:6.2f} MB")
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
     return lines
 
 
