@@ -18,21 +18,6 @@ from . import browser
 
 pytestmark = pytest.mark.browser
 ROOT = home()
-READY = (
-    "return window.Reveal && Reveal.isReady() && "
-    "[...document.images].every((image) => image.complete)"
-)
-TOO_LARGE = """
-return [...document.querySelectorAll(".slides > section")].flatMap((slide, number) => {
-  Reveal.slide(number);
-  const parts = [...slide.children].filter((part) => part.tagName !== "ASIDE");
-  const low = Math.max(...parts.map((part) => part.offsetTop + part.offsetHeight));
-  const wide = Math.max(...parts.map((part) => part.scrollWidth));
-  const images = [...slide.querySelectorAll("img")];
-  const blank = images.some((image) => !image.naturalWidth || !image.alt);
-  return low > 720 || wide > 1280 || blank ? [`${number + 1}: ${low} ${wide} ${blank}`] : [];
-});
-"""
 
 
 @pytest.fixture(scope="session")
@@ -173,6 +158,38 @@ def test_search_finds_a_word(session, address, light):
     none([url for url in browser.requests(session) if not url.startswith(address)])
 
 
+def test_unknown_address_leads_back(session, address):
+    session.get(address + "no/such/page.html")
+    assert "does not exist" in session.find_element(By.TAG_NAME, "h1").text
+    session.find_element(By.ID, "start").click()
+    WebDriverWait(session, 10).until(
+        lambda driver: driver.find_elements(By.CSS_SELECTOR, "main h1")
+    )
+
+
+def test_every_page_says_what_made_it(html):
+    words = ("Produced by profile", "seed", "device", "torch")
+    texts = {name: (html / name).read_text(encoding="utf-8") for name in browser.toc_pages(html)}
+    none([name for name, text in texts.items() if not all(word in text for word in words)])
+
+
+READY = (
+    "return window.Reveal && Reveal.isReady() && "
+    "[...document.images].every((image) => image.complete)"
+)
+TOO_LARGE = """
+return [...document.querySelectorAll(".slides > section")].flatMap((slide, number) => {
+  Reveal.slide(number);
+  const parts = [...slide.children].filter((part) => part.tagName !== "ASIDE");
+  const low = Math.max(...parts.map((part) => part.offsetTop + part.offsetHeight));
+  const wide = Math.max(...parts.map((part) => part.scrollWidth));
+  const images = [...slide.querySelectorAll("img")];
+  const blank = images.some((image) => !image.naturalWidth || !image.alt);
+  return low > 720 || wide > 1280 || blank ? [`${number + 1}: ${low} ${wide} ${blank}`] : [];
+});
+"""
+
+
 def test_a_quiz_is_answered_with_the_keyboard(session, address):
     questions = read_json(ROOT / "book" / "quiz.json")["04_extraction"]
     session.get(address + "notebooks/04_extraction.html")
@@ -234,18 +251,3 @@ def test_slides_open_from_disk(session, address, tmp_path):
     none(session.execute_script(TOO_LARGE))
     assert not browser.requests(session)
     none([entry["message"] for entry in session.get_log("browser") if entry["level"] == "SEVERE"])
-
-
-def test_unknown_address_leads_back(session, address):
-    session.get(address + "no/such/page.html")
-    assert "does not exist" in session.find_element(By.TAG_NAME, "h1").text
-    session.find_element(By.ID, "start").click()
-    WebDriverWait(session, 10).until(
-        lambda driver: driver.find_elements(By.CSS_SELECTOR, "main h1")
-    )
-
-
-def test_every_page_says_what_made_it(html):
-    words = ("Produced by profile", "seed", "device", "torch")
-    texts = {name: (html / name).read_text(encoding="utf-8") for name in browser.toc_pages(html)}
-    none([name for name, text in texts.items() if not all(word in text for word in words)])
