@@ -28,7 +28,7 @@ INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
 
-.PHONY: book test tests/sacutils tests/sacheck tests/sacbook notebook compare lab clean help
+.PHONY: book test tests/sacutils tests/sacheck tests/sacbook notebook compare handouts slides lab clean help
 
 book: $(INSTALLED)  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES=)
 	@cat $(INSTALLED)
@@ -51,6 +51,12 @@ notebook: $(INSTALLED)  ## execute one notebook with parameters: NAME=04_extract
 
 compare: $(INSTALLED)  ## set two finished runs side by side: A="fashion" B="fashion seed=1"
 	@SAC_SET= $(SACBOOK) compare "$(A)" "$(B)"
+
+handouts: $(INSTALLED)  ## exercises for students and teachers, and an exam, from a finished run (PROFILE= SEED= SET= FULL=1)
+	@$(SACBOOK) handouts $(OPTIONS)
+
+slides: $(INSTALLED)  ## slides from a finished run, opened from disk (PROFILE= SEED= SET= FULL=1)
+	@$(SACBOOK) slides $(OPTIONS)
 
 lab: .venv/.lab  ## open the sources of the notebooks in JupyterLab, through jupytext
 	@$(SACBOOK) lab

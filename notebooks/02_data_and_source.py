@@ -25,8 +25,7 @@
 #
 # **You need** a training loop in PyTorch; {glue:text}`needs`. What is on disk is loaded, and trained only when it is missing.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
 # This page tests no claim of the paper yet. It tests the ground on which all later pages stand:
@@ -308,35 +307,36 @@ figures.images(pixels, {key: titles[part] for key, part in parts.items()})
 # It is also a warning. Some mistakes are in the data: a mislabelled picture is "misclassified" by every good model, so sharing that mistake says nothing about theft.
 # {term}`SAC-w` does not remove such images. Whether they hurt shows in {doc}`07_independent_models` and {doc}`10_results`.
 
-# %% [markdown]
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. How many test images?** By how much would you have to enlarge the test split to halve the width of the interval of the accuracy?
+# **1. How many test images?** By which factor must the test split grow to halve the width of the interval {eq}`eq-wilson`? Call it `factor`.
+# %% tags=["solution"]
+factor = 4  # the width falls like one over the root of n
+# %% tags=["test"]
+assert factor == 4
+
+
+# %% [markdown] tags=["exercise"]
+# **2. All right.** A source is right on all $n$ test images. Write `lowest(n)`, the lower end of its Wilson interval {eq}`eq-wilson`.
+# %% tags=["solution"]
+def lowest(n):
+    return n / (n + 1.96**2)  # set the observed share to 1 and solve for p
+
+
+# %% tags=["test"]
+assert abs(lowest(100) - 0.9630) < 1e-3 and abs(lowest(1000) - 0.9962) < 1e-3
+# %% [markdown] tags=["exercise"]
+# **3. No mistakes.** Suppose that a source is right on all images of the probe split. Which of the sets `normal`, `source`, `w`, `m` and `jc` of {doc}`09_probes` can still be made? Put their names into the set `usable`.
+# %% tags=["solution"]
+usable = {"normal", "m", "jc"}  # they do not ask for mistakes
+# %% tags=["test"]
+assert set(usable) == {"normal", "m", "jc"}
+# %% [markdown] tags=["exercise"]
+# **4. Memory.** Compute the accuracy on the owner's and on the attacker's images. What does the difference tell a judge?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# By {eq}`eq-wilson` the width falls like $1/\sqrt n$: four times as many. This is why small differences between suspects' accuracies should not be
-# interpreted, unless both are measured on the *same* images. There the comparison is paired, and only images on which the two differ count (McNemar's test).
-# :::
-#
-# **2. Another source.** Run this page with another seed, `make notebook NAME=02_data_and_source SEED=1`. Which of its numbers change, which class is the hardest?
-# :::{dropdown} Solution
-# Everything changes a little, since splits, weights and order all follow the seed. If the hardest class stays over several seeds, it is a property of the
-# task and not of one source. Whether *the same images* are misclassified is another question: the images themselves differ between the splits of two seeds.
-# :::
-#
-# **3. Memory.** Compute the accuracy on the owner's and on the attacker's images. What does the difference tell a judge?
-# :::{dropdown} Solution
-# ```python
-# for name in ("owner", "attacker"):
-#     share = training.accuracy(source, splits[name])
-#     print(name, evaluation.proportion_interval(share, len(splits[name].labels)))
-# ```
-# The source has never seen the attacker's images, so they are a second test set. Being better on the owner's is a trace of
-# *training data*, not of the model: dataset inference builds on it {cite:p}`maini2021dataset`, and any honest model trained on the same data shows it too.
-# :::
-#
-# **4. No mistakes.** Suppose that a source is right on all images of the probe split. Which SAC variants can still be used?
-# :::{dropdown} Solution
-# SAC-normal, SAC-m and SAC-JC, which do not ask for mistakes ({doc}`09_probes`). SAC-m and SAC-JC change plain images instead of selecting hard ones.
+# `training.accuracy(source, splits["owner"])` and the same for the attacker's images, which are a second test set for the source. Being better on the owner's is a trace of *training data*, not of the model: dataset inference builds on it {cite:p}`maini2021dataset`, and an honest model on the same data shows it too.
 # :::
 
 # %% [markdown]

@@ -25,8 +25,7 @@
 #
 # **You need** {doc}`02_data_and_source` and batch normalisation; {glue:text}`needs`.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
 # On the models released with SAC, the {term}`AUC` printed for Finetune-A, Finetune-L and Pruning is 1.00 each (read in {cite:t}`song2023modelgif`, who do not say which SAC variant
@@ -41,8 +40,7 @@
 # (read in the code). And of fifteen pruned checkpoints only the ten lightest enter the AUC (read in the code). Here the source's architecture is among the independent models
 # ({doc}`07_independent_models`), and the whole ladder counts.
 # ```
-
-# %% [markdown]
+#
 # ## Parameters
 
 # %% tags=["parameters"]
@@ -52,6 +50,7 @@ batch = 64  # 2 to 1000: images on which the loss is computed by hand
 tolerance = 0.05  # 0 to 0.5: loss of accuracy up to which a copy counts as useful
 
 # %%
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
@@ -291,51 +290,53 @@ figures.say(falls=int((ladder["verdict"] == "falls").sum()))
 # A caution on what is counted: the rungs of one ladder descend from one another, so that {glue:text}`n_rungs` pruned models are one unit of evidence and not {glue:text}`n_rungs`. The
 # fine-tuned models descend from one source. An interval over such models is a statement about this ladder and this source; {doc}`10_results` counts the ladder once.
 
-# %% [markdown]
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. A larger learning rate.** Multiply the rate of Finetune-A by ten. Which falls first, accuracy or fidelity?
+# **1. Fidelity.** Write `agreement(a, b)`, the fidelity {eq}`eq-fidelity` of two lists of labels.
+# %% tags=["solution"]
+def agreement(a, b):
+    return np.mean(np.asarray(a) == np.asarray(b))
+
+
+# %% tags=["test"]
+assert agreement([0, 1, 2, 2], [0, 1, 1, 2]) == 0.75 and agreement([3, 3], [4, 4]) == 0
+
+
+# %% [markdown] tags=["exercise"]
+# **2. Which channels?** Write `silenced(activities, share)`, the set of the numbers of the channels that {eq}`eq-activity` silences: the least active ones, rounded down.
+# %% tags=["solution"]
+def silenced(activities, share):
+    return set(np.argsort(activities)[: int(share * len(activities))].tolist())
+
+
+# %% tags=["test"]
+assert silenced([0.3, 0.1, 0.2, 0.5], 0.5) == {1, 2} and silenced([0.3, 0.1, 0.2], 0.5) == {1}
+# %% [markdown] tags=["exercise"]
+# **3. How small is a pruned model?** The last convolution has 64 channels, each with a kernel of 32 × 3 × 3 weights, and a picture of 4 × 4. A linear layer of 128 units reads them. Of these two matrices, how many weights does a network without three quarters of the channels need? Call the number `needed`.
+# %% tags=["solution"]
+needed = (
+    64 * 32 * 3 * 3 + 64 * 4 * 4 * 128
+) // 4  # a silent channel needs neither kernel nor readers
+# %% tags=["test"]
+assert needed == 37376
+# %% [markdown] tags=["exercise"]
+# **4. A larger learning rate.** Multiply the rate of Finetune-A by ten. Which falls first, accuracy or fidelity?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
 # ```python
 # rate = 10 * run.profile.recipes.finetune_all.lr
 # other = open_run(profile, overrides | {"recipes.finetune_all.lr": rate})
 # figures.table(suspects.group_table(suspects.suspects(other, "finetune_all")))
 # ```
-# Only Finetune-A is trained again, because only its recipe changed. Compare the loss of each measure with the table above: a copy can leave the source for
-# another solution that is as good. A thief who can afford more training can trade fidelity for safety.
+# Only Finetune-A is trained again, because only its recipe changed. A copy can leave the source for another solution that is as good: a thief who can afford more training can trade fidelity for safety.
 # :::
-#
-# **2. How small is a pruned model?** Which share of the network's weights does the heaviest rung do without?
+# %% [markdown] tags=["exercise"]
+# **5. A combination.** A thief prunes and then fine-tunes for long. Which of the two measures would you watch to decide when the copy stops being a copy?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# A silent channel needs neither its kernel in the last convolution nor the columns of the first linear layer that read it. So the share $\rho$ of both goes:
-# ```python
-# weights = dict(source.named_parameters())
-# matrices = [name for name, weight in weights.items() if weight.ndim > 1]
-# last = max(i for i, name in enumerate(matrices) if weights[name].ndim == 4)
-# affected = sum(weights[name].numel() for name in matrices[last : last + 2])
-# print(pruned["fraction"].max() * affected / sum(weight.numel() for weight in weights.values()))
-# ```
-# The masked network computes the same function as the smaller one; the masks spare us rebuilding it.
-# :::
-#
-# **3. Random channels.** Would pruning *random* channels give a better or a worse copy at the same $\rho$?
-# :::{dropdown} Solution
-# ```python
-# real, task = attacks.channel_activity, run.zoo.task(pruned["name"].iloc[-1])
-# for rule in (real, lambda model, layer, pixels: torch.rand_like(layer.weight)):
-#     attacks.channel_activity = rule
-#     copy, _ = attacks.prune(source, task, pruned["fraction"].max())
-#     same_answers = training.logits_of(copy, test.pixels).argmax(1) == answers[0]
-#     print(training.accuracy(copy, test), same_answers.double().mean().item())
-# attacks.channel_activity = real
-# ```
-# Both copies are pruned from the source in one step, and not along the ladder, so that only the choice of channels differs. Repeat it with other seeds before you believe a small difference.
-# :::
-#
-# **4. A combination.** A thief prunes and then fine-tunes for long. Which of the two measures would you watch to decide when the copy stops being a copy?
-# :::{dropdown} Solution
-# Neither decides it: being a copy is a matter of *history*, not of behaviour. Fidelity measures what a test can hope to see. A model with the fidelity of an
-# independently trained one ({doc}`07_independent_models`) cannot be told from it by comparing labels on typical images; the probes have to be better than that.
+# Neither decides it: being a copy is a matter of *history*, not of behaviour. Fidelity measures what a test can hope to see. A model with the fidelity of an independently trained one ({doc}`07_independent_models`) cannot be told from it by comparing labels on typical images; the probes have to be better than that.
 # :::
 
 # %% [markdown]

@@ -22,8 +22,7 @@
 # (*Extract-L*) and with probabilities (*Extract-P*). **You learn** both loss functions; why the source is asked about every augmented batch, and what that costs; how to tell
 # a copy from a model that learnt the same task. **You need** {doc}`02_data_and_source`, cross-entropy and Kullback–Leibler divergence; {glue:text}`needs`.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
 # On the models released with SAC the {term}`AUC` printed for Extract-L and for Extract-P is 1.00 each, against 0.81 for IPGuard and 0.83 to 0.97 for CAE and EWE (read in
@@ -32,8 +31,7 @@
 #
 # Both can be true, because the way a student is trained decides how near it comes to the source. This page asks the question that comes first:
 # **do these students imitate the source more closely than independent models resemble it anyway?** The AUC is in {doc}`10_results`.
-
-# %% [markdown]
+#
 # ## Parameters
 
 # %% tags=["parameters"]
@@ -44,6 +42,7 @@ variants = 5  # 1 to 7: shifted variants of one image that are shown
 images_asked = 1000  # 10 to 20000: attacker images on which the source is examined
 
 # %%
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
@@ -132,8 +131,7 @@ print(name)
 # ```{literalinclude} ../sacutils/attacks.py
 # :pyobject: extract_probability
 # ```
-
-# %% [markdown]
+#
 # ### Are probabilities enough?
 #
 # Does the thief need logits for $\operatorname{softmax}(s/T)$? No: with $p = \operatorname{softmax}(s)$,
@@ -302,42 +300,44 @@ shown
 # {doc}`07_independent_models` shows students of another. {doc}`10_results` tests whether probes on the source's mistakes find a student.
 # Read a published AUC on extraction beside the fidelity of the students and the augmentation of the source. Where these are not reported, you cannot know what was found.
 
-# %% [markdown]
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. Never change a picture.** What happens to fidelity if the thief trains without shift and flip?
-# :::{dropdown} Solution
-# ```python
-# changes = {"recipes.extract_label.pad": 0, "recipes.extract_label.flip": False}
-# other = open_run(profile, overrides | changes)
-# figures.table(suspects.group_table(suspects.suspects(other, "extract_label")))
-# ```
-# Without shift and flip every query repeats an earlier one, so this *is* asking once. Two effects work against each other: the student overfits to fewer
-# distinct images, and a source that never saw shifted images answers as well as it can.
-# :::
-#
-# **2. The price.** A service charges 1 unit per 1,000 queries. What does each student of this page cost, and what one of the released zoo?
-# :::{dropdown} Solution
-# The bill above divided by 1,000; for the released zoo about 5,000 units. To save, a thief can train for fewer epochs, keep the answers to a fixed set of
-# variants per image, or ask only about images on which the student is unsure.
-# :::
-#
-# **3. Derive the factor $T^2$.** Show that for large $T$ and centred logits the gradient of the KL term in {eq}`eq-extract-probability` with respect to $z_k$ is about
-# $(z_k - s_k) / (K T^2)$.
-# :::{dropdown} Solution
-# The gradient of $\mathrm{KL}(p^S \| p^T)$ with respect to $z_k$ is $\frac1T (p^T_k - p^S_k)$ with the softened probabilities. For large $T$ and centred logits
-# $p_k \approx \frac{1 + z_k / T}{K + \sum_j z_j / T} = \frac1K (1 + z_k / T)$, and the claim follows. At large $T$ distillation matches *logits*, up to a constant per image.
-# :::
-#
-# **4. Wrong labels.** A defender answers one query in twenty with a random label. What does it do to the student, and to honest customers?
-# :::{dropdown} Solution
-# ```python
-# service = attacks.noisy(query, 0.05, seed=0)
-# noisy_student, _ = attacks.extract_label(service, run.zoo.specs[name].architecture, run.zoo.task(name))
-# print(training.accuracy(noisy_student, test), training.accuracy(suspect, test))
-# ```
-# The noise is drawn anew for each query, so the student averages most of it away; the customers get a wrong answer one time in twenty.
-# :::
+# **1. The price.** A service charges 1 unit for 1,000 queries. What does one student of the released zoo cost (25,000 images, 200 epochs, one query for each image and epoch)? Call it `units`.
+# %% tags=["solution"]
+units = 25_000 * 200 / 1000
+# %% tags=["test"]
+assert units == 5000
+
+
+# %% [markdown] tags=["exercise"]
+# **2. Stable.** Write `mean_loss(z, y)`, the loss {eq}`eq-extract-label` of logits `z`, shape (n, K), and labels `y`. It must be right for logits of 1,000 too.
+# %% tags=["solution"]
+def mean_loss(z, y):
+    z = z - z.max(axis=1, keepdims=True)  # a constant changes no softmax
+    return np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), y])
+
+
+# %% tags=["test"]
+assert abs(mean_loss(np.zeros((2, 10)), [3, 4]) - np.log(10)) < 1e-9
+assert abs(mean_loss(np.array([[1000.0, 0.0]]), [1]) - 1000) < 1e-9
+
+
+# %% [markdown] tags=["exercise"]
+# **3. Without logits.** Write `soften(p, T)`, which computes {eq}`eq-soften` for one vector of probabilities.
+# %% tags=["solution"]
+def soften(p, T):
+    return np.asarray(p) ** (1 / T) / (np.asarray(p) ** (1 / T)).sum()
+
+
+# %% tags=["test"]
+assert np.allclose(soften([0.64, 0.36], 2), [4 / 7, 3 / 7])
+# %% [markdown] tags=["exercise"]
+# **4. Wrong labels.** A defender answers one query in twenty with a random one of ten labels, and is right otherwise. Which share of the answers is wrong? Call it `wrong_answers`.
+# %% tags=["solution"]
+wrong_answers = 0.05 * 0.9  # a random label is right one time in ten
+# %% tags=["test"]
+assert abs(wrong_answers - 0.045) < 1e-9
 
 # %% [markdown]
 # ## Further reading

@@ -44,6 +44,7 @@ examples = 6  # 2 to 8: attacked images that are shown
 batch = 64  # 2 to 500: images on which the loss is computed by hand
 
 # %%
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
@@ -293,48 +294,46 @@ figures.say(units="units of their own" if agreement.mean() < between.mean() else
 #
 # The released recipe is a small rate for two epochs with 30 steps (read). A bolder recipe can gain robustness and may pay with fidelity, until little is left of the source (exercise 4).
 
-# %% [markdown]
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. The sign.** Why does {eq}`eq-pgd` use the sign of the gradient and not the gradient?
+# **1. The sign.** To first order the loss changes by the scalar product of gradient and step. Write `best_step(gradient, size)`: the step that raises it most, if no pixel may move by more than `size`.
+# %% tags=["solution"]
+def best_step(gradient, size):
+    return size * np.sign(gradient)  # every pixel uses its whole allowance
+
+
+# %% tags=["test"]
+assert np.allclose(best_step(np.array([0.2, -3.0]), 0.1), [0.1, -0.1])
+
+
+# %% [markdown] tags=["exercise"]
+# **2. The projection.** Write `project(moved, clean, radius)`, the $\Pi$ of {eq}`eq-pgd`.
+# %% tags=["solution"]
+def project(moved, clean, radius):
+    return np.clip(np.clip(moved, clean - radius, clean + radius), 0, 1)
+
+
+# %% tags=["test"]
+assert np.allclose(project(np.array([0.9, 0.5, -1]), np.array([0.5, 0.5, 0]), 0.1), [0.6, 0.5, 0])
+# %% [markdown] tags=["exercise"]
+# **3. How far?** By how many grey levels, `farthest`, can PGD move a pixel at most, in 30 steps of 1 grey level within a radius of 4?
+# %% tags=["solution"]
+farthest = min(30 * 1, 4)  # more steps find a better place in the same ball
+# %% tags=["test"]
+assert farthest == 4
+# %% [markdown] tags=["exercise"]
+# **4. Is the attack strong enough?** A defence looks good against a weak attack. Attack the hardened student with more steps.
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# To first order the loss changes by $\langle \nabla, \delta \rangle$. Under $\lVert\delta\rVert_\infty \le \alpha$ this is largest for
-# $\delta = \alpha \operatorname{sign} \nabla$: every pixel uses its whole allowance. Under an $L_2$ bound it would be the gradient, scaled to length.
+# Vary the number of steps in `attacks.perturb(hardened, x, test.labels, steps, recipe.pgd_step, recipe.pgd_radius)`, where `x = data.to_float(test.pixels)`, and count the right labels. When more steps no longer lower the accuracy, the attack has converged for this radius. Only then does the number describe the model rather than the attack.
 # :::
-#
-# **2. Is the attack strong enough?** A defence looks good against a weak attack. Attack the hardened student with more steps.
+# %% [markdown] tags=["exercise"]
+# **5. Transfer.** Do perturbations made against the student fool the source? Do they fool independent models as often?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# ```python
-# x = data.to_float(test.pixels)
-# for steps in (1, 5, 20, 50):
-#     moved = attacks.perturb(hardened, x, test.labels, steps, recipe.pgd_step, recipe.pgd_radius)
-#     print(steps, (hardened(moved).argmax(1) == test.labels).double().mean().item())
-# ```
-# When more steps no longer lower the accuracy, the attack has converged for this radius. Only then does the number describe the model rather than the attack.
-# :::
-#
-# **3. Transfer.** Do perturbations made against the student fool the source? Do they fool independent models as often?
-# :::{dropdown} Solution
-# ```python
-# for other in [run.zoo.source, *run.names("independent")]:
-#     print(other, training.accuracy(run.zoo.get(other), test._replace(pixels=perturbed)))
-# ```
-# If stolen models passed perturbations on to the source more readily than independent ones do, that alone would be a fingerprint. The idea of {cite:t}`lukas2021cae` is to optimise for exactly
-# this difference.
-# :::
-#
-# **4. A shyer thief.** Harden with the released rate, radius and number of epochs. What happens to accuracy under attack, to fidelity, and to the agreement with the parent?
-# :::{dropdown} Solution
-# ```python
-# recipe_of = "recipes.extract_adversarial."
-# changes = {"lr": 0.001, "epochs": 2, "pgd_step": 1, "pgd_radius": 4}
-# shy = open_run(profile, overrides | {recipe_of + key: value for key, value in changes.items()})
-# figures.table(suspects.group_table(suspects.suspects(shy, "extract_adversarial")))
-# model = shy.zoo.get(name)
-# print(training.accuracy(model, test._replace(pixels=attacked(model))))
-# print((suspects.predictions(shy, [name]) == suspects.predictions(run, [run.zoo.specs[name].parent])).double().mean())
-# ```
-# Only the hardened models are trained again; their parents are shared. Where the shy model is as easily fooled as its parent and answers as it does, nothing has been hardened.
+# Call `training.accuracy(run.zoo.get(other), test._replace(pixels=perturbed))` for the source and for `run.names("independent")`. If stolen models passed perturbations on to the source more readily, that alone would be a fingerprint. The idea of {cite:t}`lukas2021cae` is to optimise for exactly this difference.
 # :::
 
 # %% [markdown]

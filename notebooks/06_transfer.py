@@ -44,6 +44,7 @@ batch = 64  # 2 to 500: images on which the loss is computed by hand
 # %%
 import copy
 
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
@@ -251,10 +252,47 @@ figures.say(**{f"damaged_{step}": f"{value:.1%}" for step, value in means.items(
 # the source's task. The suspect's labels make no sense there, yet if its features are the source's, it still finds the same pictures alike. This is an advantage of sample correlation over fingerprints
 # that compare labels. It also needs fair negatives: the models with new labels are compared with models trained from scratch *on the same new labels*.
 
-# %% [markdown]
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. Little data.** Transfer pays most when the new task has few images. Reduce them to a quarter and compare.
+# **1. Count the weights.** A network has convolutions with 144 and 4,608 weights and a `classifier` of two linear layers with 100,352 and 640. Which share of the weights does Transfer-L leave as they were? Call it `kept`.
+# %% tags=["solution"]
+kept = (144 + 4608) / (144 + 4608 + 100352 + 640)
+# %% tags=["test"]
+assert abs(kept - 0.0449) < 1e-3
+
+# %% [markdown] tags=["exercise"]
+# **2. Other classes.** The source answers three probes with the classes *a, a, b*, the suspect with *x, y, z*, each with probability 1. Compute their correlation distance `d_other`.
+# %% tags=["solution"]
+one, other = np.eye(2)[[0, 0, 1]], np.eye(3)
+d_other = np.abs((1 - one @ one.T) / 2 - (1 - other @ other.T) / 2).mean()  # one pair, twice
+# %% tags=["test"]
+assert abs(d_other - 1 / 9) < 1e-9
+
+# %% [markdown] tags=["exercise"]
+# **3. Fair negatives.** With which group is each attack compared? Fill the dictionary `fair` for the keys `Transfer-A`, `Transfer-10C` and `Extract-L` with `new labels`, `corrupted images` and `attacker data`.
+# %% tags=["solution"]
+fair = {"Transfer-A": "new labels", "Transfer-10C": "corrupted images"}
+fair["Extract-L"] = "attacker data"
+# %% tags=["test"]
+assert fair["Transfer-A"] == "new labels" and fair["Transfer-10C"] == "corrupted images"
+assert fair["Extract-L"] == "attacker data"
+
+
+# %% [markdown] tags=["exercise"]
+# **4. Stealing pays?** The difference of two mean accuracies, stolen minus from scratch, has the interval from `low` to `high`. Write `pays(low, high)`: `better`, `worse` or `not clearly different`.
+# %% tags=["solution"]
+def pays(low, high):
+    return "better" if low > 0 else "worse" if high < 0 else "not clearly different"
+
+
+# %% tags=["test"]
+assert pays(0.1, 2) == "better" and pays(-2, -0.1) == "worse"
+assert pays(-1, 2) == "not clearly different"
+
+# %% [markdown] tags=["exercise"]
+# **5. Little data.** Transfer pays most when the new task has few images. Reduce them to a quarter and compare.
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
 # ```python
 # quarter = {"transfer.train": run.profile.transfer.train // 4}
@@ -264,24 +302,14 @@ figures.say(**{f"damaged_{step}": f"{value:.1%}" for step, value in means.items(
 # ```
 # This changes the data, so the source is trained again too. Expect the gap to grow in favour of the stolen start.
 # :::
-#
-# **2. Count the weights.** Which share of the weights does Transfer-L leave as they were?
+
+# %% [markdown] tags=["exercise"]
+# **6. The wrong negatives.** Suppose Transfer-A models were compared with the independent models of the *old* task. In which direction would the AUC be wrong?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# ```python
-# def size(part):
-#     return sum(parameter.numel() for parameter in part.parameters())
-#
-# print(1 - size(models.head_of(source)) / size(source))
-# ```
-# The convolutions are unchanged, so their activations on any probe are *identical* to the source's. Somebody with access to the inside would need no fingerprint.
+# The old-task models know the probes' classes and separate them as the source does, so their matrices resemble the source's for honest reasons; a transferred model does not know these classes any more. The AUC could fall below one half: it would measure the task.
 # :::
-#
-# **3. The wrong negatives.** Suppose Transfer-A models were compared with the independent models of the *old* task. In which direction would the AUC be wrong?
-# :::{dropdown} Solution
-# The old-task models know the probes' classes and separate them as the source does, so their matrices resemble the source's for honest reasons; a transferred model does not know these
-# classes any more. The AUC could fall below one half: it would measure the task.
-# :::
-#
+
 # %% [markdown]
 # ## Further reading
 #

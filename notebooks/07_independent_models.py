@@ -296,38 +296,45 @@ overlap
 #
 # The thresholds follow the same logic. Set on negatives that are too easy, a threshold looks safe and accuses the first honest competitor with the same architecture.
 
-# %% [markdown]
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. Design an unfair test.** Which negatives would you choose to make a fingerprint look better than it is? And worse?
+# **1. An architecture detector.** A "fingerprint" returns distance 0 if the suspect has the source's architecture and 1 otherwise. All 20 stolen models have it, and 5 of 20 independent ones. Compute its AUC, `auc_detector`.
+# %% tags=["solution"]
+auc_detector = 15 / 20 + 5 / 20 / 2  # ties count one half
+# %% tags=["test"]
+assert abs(auc_detector - 0.875) < 1e-9
+
+
+# %% [markdown] tags=["exercise"]
+# **2. How many negatives?** All of $n$ independent models are acquitted. Write `largest_rate(n)`: the largest false positive rate $p$ with $(1 - p)^n \ge 0.05$.
+# %% tags=["solution"]
+def largest_rate(n):
+    return 1 - 0.05 ** (1 / n)  # about 3 / n, the "rule of three"
+
+
+# %% tags=["test"]
+assert abs(largest_rate(20) - 0.139) < 1e-3 and largest_rate(299) < 0.01 < largest_rate(298)
+
+# %% [markdown] tags=["exercise"]
+# **3. The innocent majority.** A test finds 86 % of the thieves and accuses 50 % of the innocents. One suspect in twenty is a thief. Which share of the accused is innocent? Call it `innocent_accused`.
+# %% tags=["solution"]
+innocent_accused = 0.95 * 0.50 / (0.95 * 0.50 + 0.05 * 0.86)
+# %% tags=["test"]
+assert abs(innocent_accused - 0.917) < 1e-3
+
+# %% [markdown] tags=["exercise"]
+# **4. Design an unfair test.** Which negatives would you choose to make a fingerprint look better than it is? And worse?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# Better: other architectures, other data, other augmentation, poor accuracy; best of all, another task. Worse: siblings, and students of siblings. The second choice is the stricter one and still fair: such
-# models can exist, for instance at a company from which both parties licensed the same data.
+# Better: other architectures, other data, other augmentation, poor accuracy; best of all, another task. Worse: siblings, and students of siblings. The second choice is the stricter one and still fair: such models can exist, for instance at a company from which both parties licensed the same data.
 # :::
-#
-# **2. An architecture detector.** A "fingerprint" returns distance 0 if the suspect has the source's architecture and 1 otherwise. Compute its AUC for Finetune-A and for Extract-L on this zoo.
+
+# %% [markdown] tags=["exercise"]
+# **5. The same seed.** Train an independent model with the very weights that the source began with, on the attacker's data. Is it nearer to the source?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# ```python
-# def detector(*kinds):
-#     return (suspects.suspects(run, *kinds)["architecture"] != record["architecture"]).to_numpy(float)
-#
-# for attack in ("finetune_all", "extract_label"):
-#     print(attack, evaluation.auc(detector(attack), detector("independent", "independent_owner"), 2000, 0))
-#     print(attack, evaluation.auc(detector(attack), detector("sibling"), 2000, 0))
-# ```
-# For Finetune-A it is high, less than 1 only because the source's architecture is among the negatives, and one half against siblings. For Extract-L it is at most one half, if no student has the
-# source's architecture: such a detector would acquit thieves.
-# :::
-#
-# **3. The same seed.** Train an independent model with the very weights that the source began with, on the attacker's data. Is it nearer to the source?
-# :::{dropdown} Hint
-# `attacks.train_independent` takes a seed, and the record of the source states its own: `record["seed"]`. Compare the fidelity with that of the other models of this architecture. Decide beforehand whether
-# you would call the result stolen.
-# :::
-#
-# **4. How many negatives?** With $n$ negatives, all of them correctly acquitted, how large may the true false positive rate still be?
-# :::{dropdown} Solution
-# Solve $(1 - p)^n = 0.05$: $p = 1 - 0.05^{1/n} \approx 3/n$, the "rule of three". With 20 negatives up to 14 per cent of honest developers could be accused without our having seen one such case.
+# `attacks.train_independent` takes a seed, and the record of the source states its own: `record["seed"]`. Compare the fidelity with that of the other models of this architecture. Decide beforehand whether you would call the result stolen.
 # :::
 
 # %% [markdown]

@@ -196,8 +196,7 @@ figures.show("hand_count", figures.curves(curve, "n", "d", role="model", log=Tru
 #
 # ## Logits, probabilities, labels
 #
-# What does the suspect return? From the same logits $z$ we make the three forms that a service may show: *logits* $o = z$, as in the released code; *probabilities* $o =
-# \operatorname{softmax}(z)$; *labels*, where $v_k = 1$ at the predicted class and $0.01$ elsewhere, and $o = \operatorname{softmax}(v)$ (read in the code).
+# What does the suspect return? From the same logits $z$ we make the three forms that a service may show: *logits* $o = z$, as in the released code; *probabilities* $o = \operatorname{softmax}(z)$; *labels*, where $v_k = 1$ at the predicted class and $0.01$ elsewhere, and $o = \operatorname{softmax}(v)$ (read in the code).
 
 
 # %%
@@ -219,8 +218,7 @@ figures.table(rows, dict.fromkeys(d_few, "{:.4f}"))
 #
 # ### Labels are a Hamming distance
 #
-# With $K$ classes and $q = e^{0.01}$, the softmax of $v$ is $e / (e + (K-1) q)$ at the predicted class and $q / (e + (K-1) q)$ elsewhere. The denominator cancels in the
-# cosine. Equal labels give $C_{ij} = 0$; different labels give
+# With $K$ classes and $q = e^{0.01}$, the softmax of $v$ is $e / (e + (K-1) q)$ at the predicted class and $q / (e + (K-1) q)$ elsewhere. The denominator cancels in the cosine. Equal labels give $C_{ij} = 0$; different labels give
 #
 # $$
 # \cos = \frac{2\,e\,q + (K-2)\,q^2}{e^2 + (K-1)\,q^2} \quad\Longrightarrow\quad C_{ij} = c_K = \frac{(e - q)^2}{2\,\bigl(e^2 + (K-1)\,q^2\bigr)} .
@@ -247,8 +245,7 @@ figures.say(classes=K, constant=f"{c_K:.4f}")
 #
 # ## A temperature, and how to undo it
 #
-# A service that answers $\operatorname{softmax}(z/2)$ gives every label as before and looks less sure. Two ways to undo this need only the probabilities $p$ that it shows. Both are
-# proposals of this book.
+# A service that answers $\operatorname{softmax}(z/2)$ gives every label as before and looks less sure. Two ways to undo this need only the probabilities $p$ that it shows. Both are proposals of this book.
 #
 # - **Matched probabilities**: $\operatorname{softmax}(\log p \,/\, T)$ with the one $T$ at which the mean over the probes of the largest probability is the source's.
 # - **Centred log-probabilities**: $\log p$ minus its mean over the classes. A temperature scales this vector, and the cosine sees no scale.
@@ -283,8 +280,7 @@ figures.say(T=f"{T:.2f}")
 figures.table(rows, dict.fromkeys(rows.columns[1:], "{:.4f}"))
 
 # %% [markdown]
-# The cells hold $d$ on all probes; $T$ = {glue:text}`T`. Shown as $\operatorname{softmax}(z/2)$, the stolen model is **{glue:text}`probabilities_word`** than the
-# independent one on probabilities as they are, {glue:text}`matched_word` on matched and {glue:text}`centred_word` on centred ones. {doc}`10_results` has these forms for all models.
+# The cells hold $d$ on all probes; $T$ = {glue:text}`T`. Shown as $\operatorname{softmax}(z/2)$, the stolen model is **{glue:text}`probabilities_word`** than the independent one on probabilities as they are, {glue:text}`matched_word` on matched and {glue:text}`centred_word` on centred ones. {doc}`10_results` has these forms for all models.
 #
 # ## What the distance cannot see
 #
@@ -313,33 +309,37 @@ figures.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"))
 
 # %% [markdown]
 # - **A permutation** of the classes permutes the entries of every output alike, and $C$ stays.
-# - **A constant** $c$ added to a row changes no probability, since $\operatorname{softmax}(z + c) = \operatorname{softmax}(z)$, but it turns all rows towards the vector $(1,
-#   \dots, 1)$, and raw cosines change. Whether this is what makes raw logits fail is tested in {doc}`12_what_it_depends_on`: there the constant is removed.
+# - **A constant** $c$ added to a row changes no probability, since $\operatorname{softmax}(z + c) = \operatorname{softmax}(z)$, but it turns all rows towards the vector $(1, \dots, 1)$, and raw cosines change. Whether this is what makes raw logits fail is tested in {doc}`12_what_it_depends_on`: there the constant is removed.
 # - **A scale** changes no cosine of logits. It acts on probabilities as a temperature, so a model that is more sure of the same answers has a distance from the source.
 # - **Labels**, matched probabilities and centred log-probabilities see neither a constant nor a scale.
 #
 # ## What it means
 #
 # SAC compares how two models *arrange* the same probes. It needs no access to weights, no equal architecture and no equal order of classes. What it measures depends on the
-# form of the outputs: logits carry a constant and a scale, probabilities carry the confidence (which whoever runs the service can set), labels carry only the partition of the
-# probes. Which form separates thieves from honest developers is an empirical question, and the answer may differ between attacks. The next page turns to the other choice: which images to ask about.
-#
+# form of the outputs: logits carry a constant and a scale, probabilities carry the confidence (which whoever runs the service can set), labels carry only the partition of the probes. Which form separates thieves from honest developers is an empirical question, and the answer may differ between attacks. The next page turns to the other choice: which images to ask about.
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. The range of $d$.** Outputs are probabilities. Which values can $C_{ij}$ take, and how large can $d$ be?
-#
-# :::{dropdown} Solution
-# Probabilities are not negative, so $0 \le \cos \le 1$ and $0 \le C_{ij} \le \frac12$. The $n$ diagonal entries are zero in both matrices, all others differ by at most ½, so
-# $d \le \frac12 (1 - \frac1n)$. It is attained when one model gives all probes the same answer and the other gives each probe a class of its own (which needs $K \ge n$).
-# :::
-#
-# **2. The Gaussian kernel.** The released code holds a second correlation, commented out: $R_{ij} = \exp(-\lVert u_i - u_j\rVert^2)$. What does it add to $C$?
-#
-# :::{dropdown} Solution
-# For vectors of length one $\lVert u_i - u_j\rVert^2 = 2 - 2\cos(o_i, o_j) = 4\,C_{ij}$, so $R_{ij} = e^{-4 C_{ij}}$: each entry carries the same information. The *distance*
-# does not, since the exponential is steep near $C = 0$. `(correlation.rbf_matrix(o) - torch.exp(-4 * C)).abs().max()` is zero but for rounding.
-# :::
-#
+# **1. By hand.** The source answers three probes with the classes *a, b, a*, a suspect with *a, a, a*, each with probability 1. Compute $d$, `d_three`.
+# %% tags=["solution"]
+d_three = 4 * 0.5 / 9  # the pairs (1, 2) and (2, 3), each twice
+# %% tags=["test"]
+assert abs(d_three - 2 / 9) < 1e-9
+# %% [markdown] tags=["exercise"]
+# **2. The range of $d$.** Outputs are probabilities. How large can $d$ be with ten probes? Call it `largest_d`.
+# %% tags=["solution"]
+largest_d = (1 - 1 / 10) / 2  # no entry exceeds 1/2, and the diagonal is zero
+# %% tags=["test"]
+assert abs(largest_d - 0.45) < 1e-9
+# %% [markdown] tags=["exercise"]
+# **3. The Gaussian kernel.** For unit vectors $\lVert u_i - u_j\rVert^2 = 2 - 2\cos$. Which entry $\exp(-\lVert u_i - u_j\rVert^2)$, `kernel_entry`, belongs to $C_{ij} = 0.2$?
+# %% tags=["solution"]
+kernel_entry = math.exp(-4 * 0.2)  # as much information as C, but steep near 0
+# %% tags=["test"]
+assert abs(kernel_entry - 0.4493) < 1e-3
+
+# %% [markdown]
 # ## Further reading
 #
 # - {cite:t}`guan2022sac` for the method; {cite:t}`guan2024sacjc` for its use on faces, where the factor ½ of $C$ is dropped (read in its code).

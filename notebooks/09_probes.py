@@ -139,8 +139,7 @@ figures.show("probes_funnel", figure)
 # :::
 #
 # A more accurate source leaves fewer mistakes, so SAC-w has to be offered more images. If there are too few, the run stops and says so.
-
-# %% [markdown]
+#
 # ## The CutMix patch, redrawn
 #
 # In the released code (read) the patch is 6 of 32 pixels wide, its centre lies in a corner sixth of the image, the box is the same for all images, and the label is kept,
@@ -237,14 +236,11 @@ figures.say(widest=of_set["gap"].idxmax(), gap_verdict="wider" if wider else "no
 # \Pr(\text{agreement}) \;\ge\; a_S + a_T - 1 .
 # $$ (eq-forced-agreement)
 #
-# On plain images, where $a_S$ and $a_T$ are high, there is little room for anything but agreement: the truth itself makes models alike. A correlation matrix of right answers
-# is, roughly, the matrix of the *true* classes, whoever computed it.
+# On plain images, where $a_S$ and $a_T$ are high, there is little room for anything but agreement: the truth itself makes models alike. A correlation matrix of right answers is, roughly, the matrix of the *true* classes, whoever computed it.
 #
 # On images that the source gets wrong the bound says nothing ($a_S = 0$), and the truth pulls the other way: an independent model that is right *disagrees*. It agrees only
-# where it makes the same one of $K - 1$ possible mistakes. A copy was trained to repeat the source's answers, mistakes included, or began with its weights. Two things weaken
-# this argument. Some mistakes are made by every network, for example on an image with a wrong label. Demanding that *surrogates* err as well (SAC-w) keeps what copies share,
-# but does nothing against what everyone shares. And a copy that learned little repeats little. The mean agreement of stolen and of independent models in this build, and their
-# difference with Welch's 95 % interval over models:
+# where it makes the same one of $K - 1$ possible mistakes. A copy was trained to repeat the source's answers, mistakes included, or began with its weights. Two things weaken this argument. Some mistakes are made by every network, for example on an image with a wrong label. Demanding that *surrogates* err as well (SAC-w) keeps what copies share,
+# but does nothing against what everyone shares. And a copy that learned little repeats little. The mean agreement of stolen and of independent models in this build, and their difference with Welch's 95 % interval over models:
 
 # %%
 figures.table(gap.drop(columns="gap"), dict.fromkeys(columns[1:3], "{:.2f}"))
@@ -277,8 +273,7 @@ best = score.argsort(descending=True, stable=True)[: settings.count]
 assert torch.equal(best, run.probes["contrast"].index)
 
 # %% [markdown]
-# Such probes may find copies of *this source*, or only models that were *trained as copies are*. A **placebo** tells the two apart: a sibling of the source stands in for it, and
-# students of that sibling for the surrogates. Whatever these probes gain, they gain without having seen the source.
+# Such probes may find copies of *this source*, or only models that were *trained as copies are*. A **placebo** tells the two apart: a sibling of the source stands in for it, and students of that sibling for the surrogates. Whatever these probes gain, they gain without having seen the source.
 #
 # ## Result
 #
@@ -310,35 +305,41 @@ figures.say(models=f"{agreement['n_stolen'].max()} / {agreement['n_independent']
 # :name: fig-probes-auc
 # :alt: Where the point of a contrast set lies no further right than that of its placebo, its choice says nothing about the source; left of the grey line the independent models are nearer.
 #
-# AUC of Extract-L by probe set. **Varied:** probes, independent models, what is compared. **Fixed:** {glue:text}`n` probes, stolen models. Against students of another there are
-# {glue:text}`models` models.
+# AUC of Extract-L by probe set. **Varied:** probes, independent models, what is compared. **Fixed:** {glue:text}`n` probes, stolen models. Against students of another there are {glue:text}`models` models.
 # :::
 #
-# By label agreement and against students of another, SAC-w reads *all wrong* at {glue:text}`auc_w` and *contrast* at {glue:text}`auc_contrast`, whose placebo has
-# {glue:text}`auc_placebo`: **{glue:text}`placebo_plain`** than the placebo. From the pool it is {glue:text}`auc_contrast_pool`, and the placebo {glue:text}`auc_placebo_pool`.
+# By label agreement and against students of another, SAC-w reads *all wrong* at {glue:text}`auc_w` and *contrast* at {glue:text}`auc_contrast`, whose placebo has {glue:text}`auc_placebo`: **{glue:text}`placebo_plain`** than the placebo. From the pool it is {glue:text}`auc_contrast_pool`, and the placebo {glue:text}`auc_placebo_pool`.
 #
 # ## What it means
 #
 # - With so few models, differences that lie inside the intervals are not findings. Where an AUC lies well below 0.50, the independent models are the nearer ones.
-# - SAC-m needs neither surrogates nor adversarial examples, as claimed. Its patch changes {glue:text}`flips_m` of {glue:text}`n` answers of the source. Where that is next to none,
-#   its AUCs are no evidence about CutMix in either direction; those of the wide patch are.
+# - SAC-m needs neither surrogates nor adversarial examples, as claimed. Its patch changes {glue:text}`flips_m` of {glue:text}`n` answers of the source. Where that is next to none, its AUCs are no evidence about CutMix in either direction; those of the wide patch are.
 # - What a contrast gains over attacker data or owner data may be style. What it gains over its placebo, against students of another, is about the source.
-# - **No p-value can be had from probes that were chosen with the source.** It would treat the source unlike any model that it is compared with. {doc}`10_results` therefore
-#   reports AUCs only; a test needs probes that treat the source and its siblings alike.
-# - None of these sets was chosen by looking at the AUC. Whoever tries fourteen corruptions and reports the best one on the same models reports too much: the choice must be
-#   made on other models.
+# - **No p-value can be had from probes that were chosen with the source.** It would treat the source unlike any model that it is compared with. {doc}`10_results` therefore reports AUCs only; a test needs probes that treat the source and its siblings alike.
+# - None of these sets was chosen by looking at the AUC. Whoever tries fourteen corruptions and reports the best one on the same models reports too much: the choice must be made on other models.
 
-# %% [markdown]
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. Another patch.** Run `make notebook NAME=09_probes ARGS="-p position centre -p patch 0.5 -p count 100"` and compare the caption of {numref}`fig-probes-cutmix`. Then
-# override the profile, so that the AUC of SAC-m follows: `make notebook NAME=09_probes ARGS="-p probes.patch 0.5 -p probes.patch_position centre"`.
-#
-# :::{dropdown} What to look for
-# Count the answers that change. A patch that changes none leaves SAC-m equal to SAC-normal; one that covers the object makes the donor's class win, and then the images are
-# plain again, with other labels. In between, source and independent models resolve the conflict differently.
+# **1. Agreement without theft.** Two models are right on 95 % and on 90 % of the probes. On which share, `forced`, do they agree at least?
+# %% tags=["solution"]
+forced = 0.95 + 0.90 - 1
+# %% tags=["test"]
+assert abs(forced - 0.85) < 1e-9
+# %% [markdown] tags=["exercise"]
+# **2. All wrong.** On 1,000 images the source errs on 120, and a surrogate on 150; together they err on 180 (one of them or both). How many candidates, `all_wrong`, has {term}`SAC-w`?
+# %% tags=["solution"]
+all_wrong = 120 + 150 - 180
+# %% tags=["test"]
+assert all_wrong == 90
+# %% [markdown] tags=["exercise"]
+# **3. Another patch.** Run `make notebook NAME=09_probes ARGS="-p position centre -p patch 0.5 -p count 100"`. How many answers change now?
+# %% [markdown] tags=["solution"]
+# :::{dropdown} Solution
+# A patch that changes none leaves SAC-m equal to SAC-normal; one that covers the object makes the donor's class win, and then the images are plain again, with other labels.
 # :::
-#
+
+# %% [markdown]
 # ## Further reading
 #
 # - {cite:t}`yun2019cutmix` for CutMix as an augmentation; {cite:t}`hendrycks2019corruptions` for the corruptions of which JPEG is one.

@@ -40,6 +40,8 @@ probe_set = "w"  # one of normal, source, w, m, jc: the set of the detailed figu
 bar = 0.95  # 0.5 to 1: the AUC that the claim demands
 
 # %%
+import math
+
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
@@ -315,33 +317,32 @@ figures.say(n_below_all=int((main["auc"] < 0.5).sum()), n_cells=len(main))
 # - **One source, small groups.** All stolen models descend from one network; another seed gives another source. {glue:text}`n_stolen` stolen models stand against
 #   {glue:text}`n_independent` plus {glue:text}`n_owner` independent ones with the same classes, and the intervals are wide accordingly.
 
-# %% [markdown]
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. Perfect, but how sure?** Eight stolen and sixteen independent models are separated perfectly. How low may the true AUC be? How many models of each kind would bring the
-# lower end of the interval above 0.95?
-#
-# :::{dropdown} Solution
-# ```python
-# print(evaluation.score_interval(1.0, 8, 16))
-# print(next(n for n in range(1, 1000) if evaluation.score_interval(1.0, n, n)[0] > 0.95))
-# ```
-# :::
-#
-# **2. The simple rival.** Write the AKH baseline {cite:p}`godinot2025qurd` as queries, representation, distance, and compute its AUC on Extract-L.
-#
-# :::{dropdown} Solution
-# ```python
-# answers = {name: z.argmax(1) for name, z in run.logits["source"].items()}  # on the source's mistakes
-# akh = {name: (label != answers[source]).double().mean() for name, label in answers.items()}
-# stolen, independent = (
-#     np.array([akh[name] for name in run.names(step)]) for step in ("extract_label", "independent")
-# )
-# print(evaluation.auc(stolen, independent))
-# ```
-# Compare with the row of SAC-source above. If they are level, ask what the matrix adds.
-# :::
-#
+# **1. Count.** Write `auc_by_pairs(stolen, independent)` for two lists of distances: the share of pairs in which the stolen model is nearer, a tie counted one half.
+# %% tags=["solution"]
+def auc_by_pairs(stolen, independent):
+    return np.mean([(s < i) + 0.5 * (s == i) for s in stolen for i in independent])
+
+
+# %% tags=["test"]
+assert auc_by_pairs([1, 2], [2, 3]) == 0.875 and auc_by_pairs([3], [1, 2]) == 0
+# %% [markdown] tags=["exercise"]
+# **2. Perfect by chance.** Four stolen and four independent models have distances that say nothing. With which probability is the order perfect? Call it `by_luck`.
+# %% tags=["solution"]
+by_luck = 1 / math.comb(8, 4)
+# %% tags=["test"]
+assert abs(by_luck - 1 / 70) < 1e-9
+# %% [markdown] tags=["exercise"]
+# **3. A threshold.** The smallest distance of $k$ independent models is the threshold. How many, `k_needed`, keep the chance that one more is accused at 1 %?
+# %% tags=["solution"]
+k_needed = 99  # each of k + 1 alike models is the nearest with chance 1 / (k + 1)
+# %% tags=["test"]
+assert k_needed == 99
+
+# %% [markdown]
 # ## Further reading
 #
 # - {cite:t}`song2023modelgif` and {cite:t}`marginfinger2024` for the two published views of SAC; {cite:t}`deepreg` for rates at a preset threshold.

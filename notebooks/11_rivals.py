@@ -22,8 +22,7 @@
 # Put nine other ways to recognise a stolen model beside SAC: the same zoo, the same independent models, the same number of probes. **You learn** what each asks a suspect and needs
 # from the owner, and how to compare two AUCs of the same models. **You need** {doc}`09_probes` and {doc}`10_results`. The page shows all models and trains those that are missing.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
 # QuRD {cite:p}`godinot2025qurd` says of AKH that it performs on a par with far more complex schemes (read in the abstract). As a sentence that a build can refute:
@@ -171,8 +170,7 @@ figures.show("rivals_queries", figures.images(rows, titles))
 #
 # The first eight queries of four rivals; above each, the source's answer. For Zest one of the masked copies.
 # :::
-
-# %% [markdown]
+#
 # ## AUC against four groups of independent models
 #
 # All with {glue:text}`n` probes. The groups: {glue:text}`groups`. ADV-TRA {cite:p}`advtra2024` finds negatives that share the victim's architecture *and* its data the hardest for every
@@ -257,8 +255,7 @@ figures.table(shown.reset_index())
 #
 # ## The same queries, another measure
 #
-# SAC-source and AKH ask the *same* images, so what the correlation matrix gains over counting equal labels can be read off directly. A hard suspect is hard for both measures: we count
-# both on the same pairs of models, and look at the difference. Six attacks together; plus means that the first measure is better.
+# SAC-source and AKH ask the *same* images, so what the correlation matrix gains over counting equal labels can be read off directly. A hard suspect is hard for both measures: we count both on the same pairs of models, and look at the difference. Six attacks together; plus means that the first measure is better.
 
 # %%
 EQUAL = ("labels", "label agreement")
@@ -277,8 +274,7 @@ figures.table(pd.DataFrame(rows, columns=["probes", "difference of AUC", *GROUPS
 
 # %% [markdown]
 # The last line of each block compares two things that go by the name of SAC: the released code takes the **mean** difference of two matrices of logits, QuRD's "SAC" asks the source's
-# mistakes and takes the **root mean square** (read in both codes).
-# From *labels* a matrix knows which probes get equal labels, and not which labels: that lets SAC judge a model with new classes, and throws information away where the classes are the same.
+# mistakes and takes the **root mean square** (read in both codes). From *labels* a matrix knows which probes get equal labels, and not which labels: that lets SAC judge a model with new classes, and throws information away where the classes are the same.
 #
 # ## The verdict on the claim
 #
@@ -314,13 +310,11 @@ figures.say(n_fall=int(falls.sum()), n_entries=len(falls))
 # %% [markdown]
 # The claim **{glue:text}`verdict`** in this build: against attacker data {glue:text}`n_worse` of {glue:text}`n_others` entries are better than AKH, against owner data
 # {glue:text}`n_worse_owner`, against siblings {glue:text}`n_worse_siblings`, and against students of another {glue:text}`n_worse_students`. If all were equally good, about {glue:text}`by_chance` of so many comparisons would show a difference by chance.
-# Not contradicted is not confirmed. Level with AKH, with the whole interval within ±{glue:text}`margin`, are {glue:text}`n_level` of {glue:text}`n_others`. A zoo of this size can show
-# large differences, and can hardly show that there is none. {doc}`13_what_reproduces` has several sources, and the published values of IPGuard, CAE and EWE.
+# Not contradicted is not confirmed. Level with AKH, with the whole interval within ±{glue:text}`margin`, are {glue:text}`n_level` of {glue:text}`n_others`. A zoo of this size can show large differences, and can hardly show that there is none. {doc}`13_what_reproduces` has several sources, and the published values of IPGuard, CAE and EWE.
 #
 # ## What it means
 #
-# A new fingerprint should be compared with AKH first, on the same models and with an interval for the *difference*, and should say what it can do that AKH cannot: AKH needs the true labels
-# of its images, and cannot judge a model with new labels. Where intervals overlap as in {numref}`fig-rivals-auc`, the order of neighbours is noise.
+# A new fingerprint should be compared with AKH first, on the same models and with an interval for the *difference*, and should say what it can do that AKH cannot: AKH needs the true labels of its images, and cannot judge a model with new labels. Where intervals overlap as in {numref}`fig-rivals-auc`, the order of neighbours is noise.
 #
 # ```{admonition} Not a contest of the originals
 # :class: warning
@@ -329,20 +323,26 @@ figures.say(n_fall=int(falls.sum()), n_entries=len(falls))
 # - All methods are compared by AUC, which grants each its best threshold. The thief here knows of no fingerprint; {cite:t}`falseclaims2024` and {cite:t}`removalnet2023` study those who do.
 # ```
 
-# %% [markdown]
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **Ties.** Labels on $n$ probes give at most $n + 1$ distances. How many pairs of a stolen and an independent model are tied under AKH, and what do ties do to the AUC?
-#
-# :::{dropdown} Solution
-# ```python
-# part = tables.fingerprint(data["distances"], *keys["AKH"])
-# stolen, independent = tables.groups(part, SIX)
-# print((stolen[:, None] == independent).mean())
-# ```
-# Each tie counts one half. With few probes a method on labels has many, and its AUC moves towards 0.50.
-# :::
-#
+# **1. AKH.** Write `akh_distance(source, suspect, truth)` for three arrays of labels: on the images that the source gets wrong, the share of labels that differ.
+# %% tags=["solution"]
+def akh_distance(source, suspect, truth):
+    return np.mean((source != suspect)[source != truth])
+
+
+# %% tags=["test"]
+assert akh_distance(*np.array([[1, 2, 3, 3], [1, 2, 0, 3], [1, 0, 0, 0]])) == 1 / 3
+# %% [markdown] tags=["exercise"]
+# **2. Ties.** How many different distances can AKH give on 100 probes? Call the number `n_values`. (Ties count one half: many of them move an AUC towards 0.50.)
+# %% tags=["solution"]
+n_values = 101
+# %% tags=["test"]
+assert n_values == 101
+
+# %% [markdown]
 # **Further reading.** {cite:t}`godinot2025qurd` for many more combinations of queries, representation and detection; {cite:t}`maini2021dataset` with {cite:t}`di_falsepositives2022`, for and
 # against inferring from training data; {cite:t}`newcombe1998difference` on intervals for a difference.
 

@@ -46,6 +46,9 @@ bar = 0.95  # 0.5 to 1: the AUC from which an attack counts as found
 margin = 0.05  # 0 to 0.5: a smaller change of an AUC counts as none
 
 # %%
+import math
+
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 from scipy.stats import norm
@@ -319,30 +322,27 @@ figures.say(students_moves=text if len(auc) else "in no cell, since it was not m
 # - **What the service shows is the suspect's choice.** A test that needs more than the service shows cannot be used.
 # - **Overlap is not equality.** Groups of this size cannot resolve small differences, and each choice is varied around the profile's setting only.
 # - **With other independent models the question changes**, and not only the answer.
-#
+
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **How much does picking inflate?** Split the models of Extract-L and the independent ones at random into halves. Choose the probe set and form with the highest AUC on one
-# half, and read its AUC on the other. How much lower is it on average?
-#
-# :::{dropdown} Solution
-# ```python
-# import numpy as np
-# from sacutils import evaluation
-# count = run.profile.probes.count
-# d = tables.select(tables.distances(run), measure="cosine", n_probes=count)
-# d = d.pivot(index="model", columns=["probes", "form"], values="distance")
-# generator, losses = np.random.default_rng(0), []
-# for _ in range(200):
-#     stolen, independent = map(generator.permutation, map(run.names, ("extract_label", "independent")))
-#     halves = [(d.loc[stolen[k::2]].to_numpy(), d.loc[independent[k::2]].to_numpy()) for k in (0, 1)]
-#     first, second = (evaluation.ordered_pairs(s.T, i.T).mean((1, 2)) for s, i in halves)
-#     losses.append(first.max() - second[first.argmax()])
-# print(f"{np.mean(losses):.3f}")
-# ```
-# By this loss, a report on the half that chose would have claimed too much.
-# :::
-#
+# **1. How much does picking inflate?** All of $m$ settings have a true AUC of 0.70, and each is measured with an independent normal error of standard deviation 0.05. Write `best_of(m)`: the mean of the highest measured AUC over 10,000 repetitions or more.
+# %% tags=["solution"]
+def best_of(m):
+    return 0.70 + np.random.default_rng(0).normal(0, 0.05, (20_000, m)).max(axis=1).mean()
+
+
+# %% tags=["test"]
+assert abs(best_of(1) - 0.700) < 0.003 and abs(best_of(10) - 0.777) < 0.003
+# %% [markdown] tags=["exercise"]
+# **2. Apart by chance.** Two settings are alike, their AUCs are independent and normal, with the same spread. How often are their 95 % intervals disjoint? Call the share `disjoint`.
+# %% tags=["solution"]
+disjoint = math.erfc(1.96)  # a difference of 2 × 1.96 standard errors, of which its own is √2
+# %% tags=["test"]
+assert abs(disjoint - 0.0056) < 2e-4
+
+# %% [markdown]
 # **Further reading.** {cite:t}`godinot2025qurd` take fingerprints apart and vary each part; {cite:t}`advtra2024` on independent models that are hard to tell from stolen ones,
 # {cite:t}`deepreg` on what a threshold makes of it; {cite:t}`yun2019cutmix` and {cite:t}`hendrycks2019corruptions` for the images; {cite:t}`tramer2016stealing` on what a thief can learn by asking.
 

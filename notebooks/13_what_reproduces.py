@@ -41,6 +41,8 @@ overrides = {}
 margin = 0.1  # 0 to 0.5: two AUCs that differ by no more count as level; registered is 0.1
 
 # %%
+import math
+
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
@@ -289,11 +291,47 @@ figures.say(n_perfect=len(perfect))
 # - **Open is not wrong.** *Compatible, not shown* asks for more sources; it is no evidence either way.
 # - **Many verdicts, some chance.** At 95 % an interval misses now and then. Other margins are possible; exercise 3 moves it.
 
-# %% [markdown]
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. How many sources are enough?** Leave out one source of a reference at a time. How far do mean and interval of Extract-L move?
-#
+# **1. The rule.** Write `word_for(low, high, published, limit)` for a cell with a published AUC. It returns one of the three words of the table above.
+# %% tags=["solution"]
+def word_for(low, high, published, limit):
+    if published - limit <= low and high <= published + limit:
+        return "reproduces"
+    if high < published - limit or low > published + limit:
+        return "does not"
+    return "compatible, not shown"
+
+
+# %% tags=["test"]
+assert word_for(0.90, 1.00, 0.95, 0.1) == "reproduces"
+assert word_for(0.40, 0.60, 0.95, 0.1) == "does not"
+assert word_for(0.70, 0.97, 0.95, 0.1) == "compatible, not shown"
+# %% [markdown] tags=["exercise"]
+# **2. Over five sources.** Their AUCs are 0.80, 0.85, 0.90, 0.75 and 0.95. Half of Student's 95 % interval of the mean is 2.776 standard errors wide. Compute `half_width`.
+# %% tags=["solution"]
+half_width = 2.776 * np.std([0.80, 0.85, 0.90, 0.75, 0.95], ddof=1) / math.sqrt(5)
+# %% tags=["test"]
+assert abs(half_width - 0.0981) < 1e-3
+
+
+# %% [markdown] tags=["exercise"]
+# **3. Holm's rule.** Sort the p-values. The smallest has to be at most $0.05/m$, the next at most $0.05/(m - 1)$, and so on; stop at the first that is not. Write `succeeds(p)`, the number that pass.
+# %% tags=["solution"]
+def succeeds(p):
+    for passed, value in enumerate(sorted(p)):
+        if value > 0.05 / (len(p) - passed):
+            return passed
+    return len(p)
+
+
+# %% tags=["test"]
+assert [succeeds(p) for p in ([0.02, 0.01, 0.04], [0.03, 0.04], [0.01, 0.04, 0.03])] == [3, 0, 1]
+# %% [markdown] tags=["exercise"]
+# **4. How many sources are enough?** Leave out one source of a reference at a time. How far do mean and interval of Extract-L move?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
 # ```python
 # part = tables.fingerprint(next(iter(columns.values()))["distances"], *tables.SAC_W)
@@ -302,27 +340,8 @@ figures.say(n_perfect=len(perfect))
 # ```
 # If one source moves the mean by more than the interval is wide, more sources are needed rather than more models.
 # :::
-#
-# **2. The doubt of a printed number.** The published AUC of 0.92 on Extract-Adv comes from about 20 stolen and 20 independent models. How sure is it? And a printed 1.00?
-#
-# :::{dropdown} Solution
-# ```python
-# from sacutils import evaluation
-#
-# units = evaluation.units(np.repeat(range(4), 5))  # four architectures, five of each
-# for value in (0.92, 1.0):
-#     print(evaluation.score_interval(value, 20, 20), evaluation.score_interval(value, units, units))
-# ```
-# All are about models of *one* source. The second of each pair allows for models of one architecture that are alike.
-# :::
-#
-# **3. Another margin.** `make notebook NAME=13_what_reproduces ARGS="-p margin 0.2"`. Which verdicts change? Which way would 0.02 turn them?
-#
-# :::{dropdown} What to look for
-# A larger margin turns *compatible, not shown* into *reproduces*, and *does not* into *compatible, not shown*. With a small one hardly anything can be shown. For *better* it is the other way
-# round: a larger margin lets *does not* be said of more.
-# :::
-#
+
+# %% [markdown]
 # **Further reading.** {cite:t}`song2023modelgif` and {cite:t}`marginfinger2024` for the two published views of SAC; {cite:t}`advtra2024` on independent models that are hard to tell apart;
 # {cite:t}`newcombe2006auc` and {cite:t}`newcombe1998difference` for the intervals, {cite:t}`holm1979` for several comparisons.
 

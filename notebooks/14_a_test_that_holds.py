@@ -41,6 +41,8 @@ form = "labels"  # one of labels, probabilities: what suspects show
 shown = 10  # 2 to 12: contested probes in the figure
 
 # %%
+import math
+
 import numpy as np
 import pandas as pd
 import torch
@@ -302,11 +304,48 @@ figures.table(pd.DataFrame(judged).rename_axis("score").reset_index())
 #   time-stamped commitment to script, data and source, sibling seeds drawn from later public randomness, and a judge who runs the script again.
 # - **A source that was selected needs siblings that were selected alike**: if it was the best of five runs, each sibling is the best of five.
 # - **An owner who may change answers has stronger means.** DAWN alters fewer than one answer in two hundred by a key and then recognises the students {cite:p}`szyller2021dawn`.
-#
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. Fewer siblings.** Judge the Extract-L students with the first 12, 8 and 5 siblings. When is the largest p-value above the level?
-#
+# **1. How many siblings?** The rank alone is to allow a p-value of 0.01. How many siblings does the owner need? Call the number `siblings_needed`.
+# %% tags=["solution"]
+siblings_needed = 99  # the best rank among k + 1 members has p = 1 / (k + 1)
+# %% tags=["test"]
+assert siblings_needed == 99
+
+
+# %% [markdown] tags=["exercise"]
+# **2. The score.** Write `member_score(p, y)`, the $s_j$ of {eq}`eq-sibling-score`, for a member's probabilities `p`, shape (n, K), and the suspect's labels `y`.
+# %% tags=["solution"]
+def member_score(p, y):
+    return np.maximum(np.log(np.asarray(p)[np.arange(len(y)), y]), -3).mean()
+
+
+# %% tags=["test"]
+assert abs(member_score([[0.5, 0.5], [0.999, 0.001]], [0, 1]) + 1.84657) < 1e-4
+
+
+# %% [markdown] tags=["exercise"]
+# **3. One more draw.** Write `t_value(source, others)`: how many standard deviations the source's residual lies above the mean of its $k$ siblings', allowing for that mean's own error by a factor $\sqrt{1 + 1/k}$.
+# %% tags=["solution"]
+def t_value(source, others):
+    return (source - np.mean(others)) / np.std(others, ddof=1) / math.sqrt(1 + 1 / len(others))
+
+
+# %% tags=["test"]
+assert abs(t_value(5, [1, 2, 3]) - 2.59808) < 1e-4
+
+# %% [markdown] tags=["exercise"]
+# **4. An exact bound.** A test accuses none of 300 innocents, who count as independent. Which false positive rate does the exact one-sided 95 % bound still allow? Call it `upper_bound`.
+# %% tags=["solution"]
+upper_bound = 1 - 0.05 ** (1 / 300)  # the rate at which zero of 300 has a chance of 5 %
+# %% tags=["test"]
+assert abs(upper_bound - 0.00994) < 1e-4
+
+# %% [markdown] tags=["exercise"]
+# **5. Fewer siblings.** Judge the Extract-L students with the first 12, 8 and 5 siblings. When is the largest p-value above the level?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
 # ```python
 # students = [place[name] for name in run.names("extract_label")]
@@ -315,31 +354,12 @@ figures.table(pd.DataFrame(judged).rename_axis("score").reset_index())
 #     print(k, fewer.p_siblings.max().item(), siblings.verdict(float(fewer.p[0]), level, k, len(controls)))
 # ```
 # :::
-#
-# **2. Without controls.** Replace the residuals by the plain scores. How many students does the t form still find?
-#
+
+# %% [markdown] tags=["exercise"]
+# **6. An unfair choice.** Choose the 500 probes on which the source differs from most siblings. What happens to the innocents, and why is the p-value void?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# ```python
-# plain = siblings.upper_tail(theirs[students, 0], theirs[students, 1:])
-# print((plain <= level).sum().item(), "of", len(students))
-# ```
-# :::
-#
-# **3. An unfair choice.** Choose the 500 probes on which the source differs from most siblings. What happens to the innocents, and why is the p-value void?
-#
-# :::{dropdown} Solution
-# ```python
-# alone = (labels[0] != labels[1:]).double().mean(0).argsort(descending=True)[:500]
-# own = log_p[:, alone]
-# answers = torch.stack([known[spec.name][index][alone].argmax(1) for spec in suspects])
-# calibrate = torch.stack([known[name][index][alone].argmax(1) for name in run.names(*CONTROLS)])
-# unfair = siblings.sibling_test(siblings.scores(own, answers), siblings.scores(own, calibrate))
-# from sacutils.steps import STEPS
-#
-# innocents = torch.tensor([STEPS[spec.step].role == "independent" for spec in suspects])
-# print((unfair.p_siblings[innocents] <= level).double().mean().item())
-# ```
-# The source then plays another part than its siblings: exchangeability is gone before a suspect is asked.
+# `(labels[0] != labels[1:]).double().mean(0).argsort(descending=True)[:500]` are these probes. The source then plays another part than its siblings: exchangeability is gone before a suspect is asked.
 # :::
 
 # %%

@@ -48,8 +48,7 @@
 #
 # The verdict is *derivation* if **both** are at most $\alpha$. Retrained copies of one's own run as the lottery of a test are
 # known from language models; here they are carried over to image classifiers that show labels only.
-
-# %% [markdown]
+#
 # ## Parameters
 
 # %% tags=["parameters"]
@@ -229,9 +228,7 @@ print(f"{len(page) / 1e6:.1f} MB of HTML, {len(kept) / 1e3:.0f} kB of JSON")
 # - **Right on average over owners, not for each one.** Hence the second p-value, and the unluckiest member in the table.
 # - **A thief can hide**: by asking each image once, by mixing in models of its own. Then power falls, not validity.
 #
-# Against the first three help a time-stamped commitment to script, hash of the data and source *before* the suspect is known,
-# seeds of the siblings from public randomness that is drawn later, and a judge who reruns some trainings. The hash of the
-# fingerprint covers the members' weights, the probes and the answers; publish the hashes of script and data beside it.
+# Against the first three help a time-stamped commitment to script, hash of the data and source *before* the suspect is known, seeds of the siblings from public randomness that is drawn later, and a judge who reruns some trainings. The hash of the fingerprint covers the members' weights, the probes and the answers; publish the hashes of script and data beside it.
 #
 # ## Without siblings: the simple comparison, and how it errs
 #
@@ -277,10 +274,7 @@ figures.say(
 )
 
 # %% [markdown]
-# At the level 0.05 it finds {glue:text}`rank_copies` copies of weights, {glue:text}`rank_extracted` extracted models, and accuses
-# {glue:text}`rank_innocents` independent models; shares have Wilson's 95 % interval. Where it says
-# *no evidence*, ask what it finds: `--pseudo-theft` takes models that you derived from your own, and the verdict on the suspect
-# does not depend on them.
+# At the level 0.05 it finds {glue:text}`rank_copies` copies of weights, {glue:text}`rank_extracted` extracted models, and accuses {glue:text}`rank_innocents` independent models; shares have Wilson's 95 % interval. Where it says *no evidence*, ask what it finds: `--pseudo-theft` takes models that you derived from your own, and the verdict on the suspect does not depend on them.
 #
 # ## The same for your own model
 #
@@ -306,36 +300,46 @@ figures.say(
 # sacheck verify simple suspect.json --independent independent/
 # ```
 #
-# The exit code of `verify` is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*: too few siblings or
-# controls. A whole example to copy and paste is in {doc}`/16_own_model`. A file from a stranger is read, and never executed.
-#
+# The exit code of `verify` is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*: too few siblings or controls. A whole example to copy and paste is in {doc}`/16_own_model`. A file from a stranger is read, and never executed.
+
+# %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. How many controls?** Judge the stolen suspect with ten controls drawn at random, several times. How much does $p$ vary?
-#
+# **1. The simple comparison.** The suspect's distance is 0.11, those of nine independent models are 0.09, 0.11, 0.12 and six larger ones. Compute `p_simple`.
+# %% tags=["solution"]
+p_simple = (1 + 2) / (9 + 1)  # a tie counts against the accuser
+# %% tags=["test"]
+assert abs(p_simple - 0.3) < 1e-9
+# %% [markdown] tags=["exercise"]
+# **2. How many independent models?** How many does it need at least, `n_needed`, to give p = 0.05?
+# %% tags=["solution"]
+n_needed = 19
+# %% tags=["test"]
+assert n_needed == 19
+
+
+# %% [markdown] tags=["exercise"]
+# **3. The verdict.** Write `decide(p_siblings, p_controls, n_siblings, alpha)`: one of the three verdicts. There are enough controls, and twelve siblings are needed.
+# %% tags=["solution"]
+def decide(p_siblings, p_controls, n_siblings, alpha):
+    if n_siblings < 12:
+        return "not decidable"
+    both = max(p_siblings, p_controls) <= alpha
+    return "derivation" if both else "no evidence of derivation"
+
+
+# %% tags=["test"]
+assert decide(0.001, 0.005, 19, 0.01) == "derivation"
+assert decide(0.001, 0.200, 19, 0.01) == "no evidence of derivation"
+assert decide(0.001, 0.001, 11, 0.01) == "not decidable"
+# %% [markdown] tags=["exercise"]
+# **4. Accuse with the wrong owner.** Let a sibling be the accuser: is the student of the source found as one of the sibling's?
+# %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# ```python
-# import numpy as np
-#
-# generator = np.random.default_rng(0)
-# for _ in range(10):
-#     some = generator.choice([str(asked[name]) for name in controls], 10, replace=False)
-#     print(judge(stolen, control=[Path(path) for path in some]).verdict.p)
-# ```
-# Fewer controls make the correction coarser and the second p-value larger; a control that is left out protects nobody.
+# `judge(innocent, pseudo_theft=[f"{asked[stolen]}={run.zoo.specs[siblings[0]].slug}"]).verdict.found` judges it with that sibling as the source. It learned nothing of that sibling's seed, so it should not be found.
 # :::
-#
-# **2. Accuse with the wrong owner.** Let a sibling be the accuser: is the student of the source found as one of the sibling's?
-#
-# :::{dropdown} Solution
-# ```python
-# wrong = [f"{asked[stolen]}={run.zoo.specs[siblings[0]].slug}"]
-# print(judge(innocent, pseudo_theft=wrong).verdict.found)
-# ```
-# As a pseudo-theft of sibling 0 the student is judged with that sibling as the source. It learned nothing of that sibling's
-# seed, so it should not be found.
-# :::
-#
+
+# %% [markdown]
 # ## Further reading
 #
 # - {cite:t}`falseclaims2024` on false claims by an accuser; {cite:t}`fitprint2025` propose a defence.

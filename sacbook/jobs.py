@@ -39,6 +39,16 @@ def notebook_names() -> list[str]:
     return numbered + [STATUS] * (folder / f"{STATUS}.py").exists()
 
 
+def executed(run: Path) -> list[Path]:
+    """The executed notebooks of a finished run's folder; a ``UserError`` if one is missing."""
+    paths = [run / "notebooks" / f"{name}.ipynb" for name in notebook_names()]
+    if missing := next((path for path in paths if not path.exists()), None):
+        raise files.UserError(
+            f"{run} has no executed notebook {missing.stem}; finish the run first (make book)."
+        )
+    return paths
+
+
 def source_of(notebook: str) -> Path:
     """The script of a notebook."""
     return files.home() / "notebooks" / f"{notebook}.py"

@@ -43,15 +43,11 @@ def fill(folder: Path, profile: Profile) -> None:
     """
     from . import jobs, portable
 
-    (repository, book), names = addresses(), jobs.notebook_names()
+    repository, book = addresses()
     if folder.exists():
         raise UserError(f"{folder} exists; name a folder that does not exist yet.")
     run = home() / "runs" / profile.run_name
-    missing = [name for name in names if not (run / "notebooks" / f"{name}.ipynb").exists()]
-    if missing:
-        raise UserError(
-            f"{run} has no executed notebook {missing[0]}; finish the run first (make book)."
-        )
+    executed = jobs.executed(run)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.failed.ipynb")
@@ -66,9 +62,8 @@ def fill(folder: Path, profile: Profile) -> None:
         elif source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    for name in names:
-        target = unfinished / "notebooks" / f"{name}.ipynb"
-        portable.portable(run / "notebooks" / f"{name}.ipynb", target, repository, book)
+    for path in executed:
+        portable.portable(path, unfinished / "notebooks" / path.name, repository, book)
     text = (home() / "environment.yml").read_text(encoding="utf-8")
     environment = yaml.safe_load(text)
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))

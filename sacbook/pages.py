@@ -35,6 +35,8 @@ PLACE = '<div class="explorer"></div>'
 """Where a page shows the explorer, in its source and in its HTML."""
 EXPLORER = ("explorer.html", "explorer.svg")
 """What :func:`sacbook.explorer.write` writes: the text that stands in the pages, the picture."""
+FOLDS = {"solution": "hide-cell", "test": "remove-cell"}
+"""How a page shows the cells of an exercise, by tag."""
 MATHJAX = "LICENSE es5/tex-chtml.js es5/input/tex/extensions es5/output/chtml/fonts/woff-v2".split()
 
 
@@ -54,7 +56,12 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], **more: An
     source = jupytext.read(notebook)
     for number, cell in enumerate(source.cells):
         cell["id"] = f"cell-{number}"  # jupytext's own are random
-        if "parameters" in cell.metadata.get("tags", []):
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "code" and FOLDS.keys() & tags:
+            cell.metadata["tags"] = tags + [FOLDS[tag] for tag in tags if tag in FOLDS]
+            prompts = dict.fromkeys(("code_prompt_show", "code_prompt_hide"), "Solution")
+            cell.metadata["mystnb"] = prompts
+        if "parameters" in tags:
             # one cell with the values in force, and not a second one, as papermill makes it
             cell.source = typed.fill(cell.source, parameters)
     failed = output.with_name(output.name + ".failed.ipynb")
@@ -121,6 +128,8 @@ def stage(
     settings["sphinx"]["config"]["myst_substitutions"] = substitutions
     settings["html"]["extra_footer"] += " " + html.escape(substitutions.get("provenance", ""))
     contents = {name: path.read_bytes() for name, path in sources.items()}
+    if quiz := contents.pop(Path("quiz.json"), b""):  # a page that is opened as a file fetches none
+        contents[Path("_static/quiz_data.js")] = b"window.sacQuiz = " + quiz
     _fill(stage_dir, contents, settings, _read_yaml("_toc.yml"))
 
 
@@ -225,9 +234,8 @@ def build(stage_dir: Path, html_dir: Path) -> None:
         shutil.copytree(stage_dir / part, target, dirs_exist_ok=True)
     _place_explorer(new)
     # behind the download button of each page stands a notebook that reads everywhere
-    published = launch.addresses() if "repository" in _settings() else ("", "")
     for path in (new / "_sources").rglob("*.ipynb"):
-        markup.portable(stage_dir / path.relative_to(new / "_sources"), path, *published)
+        markup.portable(stage_dir / path.relative_to(new / "_sources"), path, *published())
     shutil.rmtree(html_dir, ignore_errors=True)
     new.rename(html_dir)
     finished.touch()
@@ -246,6 +254,11 @@ def _place_explorer(folder: Path) -> None:
             root = "../" * (len(path.relative_to(folder).parts) - 1)
             here = text.replace("ROOT_static/", f"{root}_static/")
             path.write_text(page.replace(PLACE, here), encoding="utf-8")
+
+
+def published() -> tuple[str, str]:
+    """Addresses of the repository and of the published book; empty where none is configured."""
+    return launch.addresses() if "repository" in _settings() else ("", "")
 
 
 def page_name(stem: str, changed: Changes) -> str:

@@ -1,7 +1,8 @@
 """The command line of the book: ``python -m sacbook VERB``.
 
-``book``, ``notebook``, ``compare`` and ``lab`` are for readers; ``make`` calls them. Snakemake
-calls ``step`` for each job, one process each. What imports torch is imported when a verb needs it.
+``book``, ``notebook``, ``compare``, ``handouts``, ``slides`` and ``lab`` are for readers; ``make``
+calls them. Snakemake calls ``step`` for each job, one process each. What imports torch is imported
+when a verb needs it.
 """
 
 import json
@@ -193,6 +194,33 @@ def compare(
     runs = [_open(profile, replaced(values=values)) for profile, *values in sides]
     name = "--".join(run.profile.run_name for run in runs)
     print(f"Comparison: {page(*runs, home() / 'runs' / 'compared' / name)}")
+
+
+@app.command("handouts", rich_help_panel=READERS)
+def write_handouts(
+    profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
+) -> None:
+    """Write exercises as notebooks for students and teachers, and an exam, from a finished run."""
+    from . import handouts
+
+    loaded = load_profile(profile, replaced(seed, values, full))
+    folder = _build(loaded) / "handouts"
+    print("\n".join(handouts.make(jobs.executed(_folder(loaded)), folder)))
+    print(f"Hand-outs: {folder}")
+
+
+@app.command("slides", rich_help_panel=READERS)
+def write_slides(
+    profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
+) -> None:
+    """Write slides with the figures and numbers of a finished run; they open from disk."""
+    from . import slides
+
+    loaded = load_profile(profile, replaced(seed, values, full))
+    executed, folder = jobs.executed(_folder(loaded)), _build(loaded) / "slides"
+    shown = files.read_json(_folder(loaded) / "tables" / "headline.json")
+    print(slides.make(executed, shown, folder))
+    print(f"Slides: {folder / 'index.html'}")
 
 
 @app.command(rich_help_panel=READERS)

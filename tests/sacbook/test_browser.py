@@ -1,6 +1,7 @@
 """The built book in a browser: complete without network, readable by everyone, no dead ends."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from sacutils.files import home
+from sacbook import jobs, slides
+from sacutils.files import home, read_json
 
 from . import browser
 
@@ -169,3 +171,83 @@ def test_every_page_says_what_made_it(html):
     words = ("Produced by profile", "seed", "device", "torch")
     texts = {name: (html / name).read_text(encoding="utf-8") for name in browser.toc_pages(html)}
     none([name for name, text in texts.items() if not all(word in text for word in words)])
+
+
+READY = (
+    "return window.Reveal && Reveal.isReady() && "
+    "[...document.images].every((image) => image.complete)"
+)
+TOO_LARGE = """
+return [...document.querySelectorAll(".slides > section")].flatMap((slide, number) => {
+  Reveal.slide(number);
+  const parts = [...slide.children].filter((part) => part.tagName !== "ASIDE");
+  const low = Math.max(...parts.map((part) => part.offsetTop + part.offsetHeight));
+  const wide = Math.max(...parts.map((part) => part.scrollWidth));
+  const images = [...slide.querySelectorAll("img")];
+  const blank = images.some((image) => !image.naturalWidth || !image.alt);
+  return low > 720 || wide > 1280 || blank ? [`${number + 1}: ${low} ${wide} ${blank}`] : [];
+});
+"""
+
+
+def test_a_quiz_is_answered_with_the_keyboard(session, address):
+    questions = read_json(ROOT / "book" / "quiz.json")["04_extraction"]
+    session.get(address + "notebooks/04_extraction.html")
+    quiz = session.find_element(By.CSS_SELECTOR, "details.quiz")
+    assert not quiz.find_element(By.TAG_NAME, "form").is_displayed()
+    quiz.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    forms = quiz.find_elements(By.TAG_NAME, "form")
+    assert len(forms) == len(questions) == 5
+    for form, question in zip(forms, questions, strict=True):
+        said = form.find_element(By.CSS_SELECTOR, "[aria-live]")
+        button = form.find_element(By.TAG_NAME, "button")
+        button.send_keys(Keys.ENTER)
+        assert said.text == "Choose an answer first."
+        radios = form.find_elements(By.CSS_SELECTOR, "fieldset input[type=radio]")
+        radios[0].send_keys(Keys.SPACE)
+        for radio, answer in zip(radios, question["answers"], strict=True):
+            assert radio.is_selected() and radio.accessible_name == answer["text"]
+            button.send_keys(Keys.ENTER)
+            assert said.text.startswith("Right." if answer["right"] else "Not so.")
+            assert said.text.endswith(answer["feedback"])
+            radio.send_keys(Keys.ARROW_DOWN)
+        right = [answer["right"] for answer in question["answers"]].index(True)
+        radios[right].send_keys(Keys.SPACE)
+        button.send_keys(Keys.ENTER)
+    assert quiz.find_element(By.CLASS_NAME, "quiz-score").text == "5 of 5 right."
+
+
+def test_a_quiz_can_be_read_in_the_dark_and_on_a_phone(session, address):
+    session.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", browser.PHONE)
+    try:
+        session.get(address + "01_problem.html")
+        for theme in ("dark", "light"):
+            session.execute_script(
+                "document.documentElement.dataset.theme = arguments[0];"
+                "document.querySelector('details.quiz').open = true;"
+                "document.querySelectorAll('details.quiz button').forEach((one) => one.click());",
+                theme,
+            )
+            facts = session.execute_async_script(browser.READ_PAGE)
+            assert facts["theme"] == theme and facts["overflow"] <= 0
+            none(facts["poorContrast"])
+    finally:
+        session.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_slides_open_from_disk(session, address, tmp_path):
+    run = ROOT / "runs" / "smoke"
+    shown = read_json(run / "tables" / "headline.json")
+    slides.make(jobs.executed(run), shown, tmp_path / "slides")
+    text = (tmp_path / "slides" / "index.html").read_text(encoding="utf-8")
+    assert "{{" not in text and not re.search(r'(?:src|href)="https?:', text)
+    assert text.count('<aside class="notes">') == text.count("<section>")
+    browser.requests(session)
+    session.get_log("browser")
+    session.get((tmp_path / "slides" / "index.html").as_uri())
+    WebDriverWait(session, 10).until(lambda driver: driver.execute_script(READY))
+    assert 22 <= session.execute_script("return Reveal.getTotalSlides()") <= 28
+    # pictures have a size and a text, and no slide is higher or wider than the screen
+    none(session.execute_script(TOO_LARGE))
+    assert not browser.requests(session)
+    none([entry["message"] for entry in session.get_log("browser") if entry["level"] == "SEVERE"])
