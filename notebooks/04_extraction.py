@@ -213,8 +213,8 @@ figures.show("extract_variants", figures.images({"": pixels}, {"": titles}))
 # **The bill.** Every image of every epoch is one query. Each Extract-L student of this page costs {glue:text}`bill_label` queries, each Extract-P student
 # {glue:text}`bill_probability`; in the released code it is about five million, from 200 epochs (read).
 #
-# ```{admonition} Traps in the released scripts
-# :class: warning, dropdown
+# ```{dropdown} Traps in the released scripts
+# :color: warning
 # The cosine schedule is stepped per batch although its period is meant in epochs, so that the rate oscillates, with a period of 400 iterations. And the label-extraction script resets the network
 # after 16 epochs without rebuilding the optimiser; as published it cannot reproduce its students (read in the code, or inferred from it). `cosine_per_batch` would repeat the released schedule.
 # ```

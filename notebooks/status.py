@@ -26,7 +26,7 @@ from sacbook import costs
 from sacutils import figures, files, steps
 from sacutils.files import home
 from sacutils.run import open_run, provenance_line
-from sacutils.studies import suspects
+from sacutils.studies import suspects, tables
 
 run = open_run(profile, overrides)
 figures.use_style()
@@ -106,8 +106,8 @@ figures.table(pd.DataFrame(machines).value_counts().rename("models").reset_index
 # %% [markdown]
 # ## What the profiles cost
 #
-# Models of a full run and operations of training them, counted layer by layer. The hours on two cores are the operations divided by the rate that this very run reached, {glue:text}`rate` GFLOP/s on two
-# single-threaded jobs; large networks reach a higher one. The hours on an H100 **assume** {glue:text}`h100` TFLOP/s, a tenth of its peak in bfloat16. They were not measured, and small networks will not reach it.
+# Models of a full run and operations of training them, counted layer by layer. The time on two cores is the operations divided by the rate that this very run reached, {glue:text}`rate` GFLOP/s on two
+# single-threaded jobs; large networks reach a higher one. The time on an H100 **assumes** {glue:text}`h100` TFLOP/s, a tenth of its peak in bfloat16. It was not measured, and small networks will not reach it.
 
 # %% tags=["hide-input"]
 rate = (
@@ -116,10 +116,11 @@ rate = (
     / sum(record["seconds"] for record in records)
 )
 figures.say(rate=f"{rate / 1e9:.0f}", h100=f"{costs.H100_RATE / 1e12:.0f}")
-table = costs.table(rate)
-figures.table(
-    table, {"petaFLOP": "{:,.3g}", "hours, two cores": "{:,.2g}", "hours, one H100": "{:.2g}"}
-)
+table = costs.table(rate).set_index(["profile", "models"])
+work = table.pop("petaFLOP").map(lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.2g}")
+times = table.map(lambda hours: tables.duration(3600 * hours))
+times.columns = [name.replace("hours", "time") for name in times]
+figures.table(times.assign(petaFLOP=work).reset_index())
 
 # %% [markdown]
 # ## Pages

@@ -28,6 +28,7 @@ from sacutils.files import UserError, atomic_path, digest_of, home, read_json, w
 from . import launch
 from . import parameters as typed
 from . import portable as markup
+from .finish import finish
 from .parameters import Changes
 
 INDEX = "# Pages with other values\n\nNotebooks with changed parameters, beside the book of the run"
@@ -213,6 +214,7 @@ def build(stage_dir: Path, html_dir: Path) -> None:
     # Sphinx does not copy a changed style sheet or extra file when no page is out of date.
     for part, target in (("_static", new / "_static"), ("_extra", new)):
         shutil.copytree(stage_dir / part, target, dirs_exist_ok=True)
+    finish(new)
     # behind the download button of each page stands a notebook that reads everywhere
     published = launch.addresses() if "repository" in _settings() else ("", "")
     for path in (new / "_sources").rglob("*.ipynb"):

@@ -1,4 +1,4 @@
-"""Find or install the browser of the tests, before anything runs: python tests/ensure_browser.py.
+"""Find or install a browser, for the PDF and for the tests: ``python -m sacbook.browsers``.
 
 In this order: a browser and its driver on the PATH; Selenium's own manager, which finds an
 installed Chrome or Edge and downloads what is missing; apt, as root or by sudo. Where none can be
@@ -37,8 +37,10 @@ def on_path() -> tuple[str, str] | None:
 
 def managed(browser: str, *arguments: str) -> tuple[str, str] | None:
     """Browser and driver that Selenium's manager has or gets: of an installation, or its own."""
-    from selenium.webdriver.common.selenium_manager import SeleniumManager
-
+    try:
+        from selenium.webdriver.common.selenium_manager import SeleniumManager
+    except ImportError:  # it comes with the extra `test`
+        return None
     command = [str(SeleniumManager._get_binary()), "--browser", browser, "--output", "json"]
     command += ["--avoid-stats", "--timeout", str(PATIENCE), *arguments]
     try:
@@ -93,7 +95,7 @@ def ensure() -> tuple[str, str] | None:
     """A browser that starts and its driver, downloaded or installed if there is none."""
     if pair := find():
         return pair
-    print("Fetching a browser for the tests ...", flush=True)
+    print("Fetching a browser ...", flush=True)
     pair = managed("chrome")
     if pair and starts(pair[0]):
         return pair
@@ -106,6 +108,6 @@ def ensure() -> tuple[str, str] | None:
 if __name__ == "__main__":
     if ensure() is None:
         sys.exit(
-            "No browser for the tests can be found or installed; install Chromium with "
-            "chromedriver, Chrome or Edge, or run the others by python -m pytest -m 'not browser'"
+            "No browser can be found or installed; install Chromium with chromedriver, Chrome or "
+            "Edge. The tests that need none run by python -m pytest -m 'not browser'"
         )

@@ -1,0 +1,57 @@
+"""What is done to a page after Sphinx has written it: names of folds, excerpts for the search."""
+
+import json
+import re
+from pathlib import Path
+
+TEXTS = "_static/search_texts.js"
+"""Read by the page of the search alone: other pages do not load it."""
+SHIM = """\
+// A page that is opened from disk may not fetch another one. The search shows excerpts all the
+// same: here are the sections of each page, and these it is given when it asks for a page.
+const texts = %s;
+window.fetch = async (address) => new Response(texts[address.replace(/^\\.\\//, "")] ?? "");
+"""
+
+
+def finish(html: Path) -> None:
+    """Mend all pages below a folder, and write the texts that the search shows excerpts of.
+
+    The pages of the API are not searched (their front matter says so), so their text is left out.
+    """
+    texts = {}
+    for path in sorted(html.rglob("*.html")):
+        name = path.relative_to(html).as_posix()
+        if name.startswith(("_static/", "_modules/", "api/")):
+            continue
+        page = path.read_text(encoding="utf-8")
+        mended = mend(page)
+        if name == "search.html":
+            mended = mended.replace("</head>", f'<script src="{TEXTS}"></script>\n</head>', 1)
+        if mended != page:
+            path.write_text(mended, encoding="utf-8")
+        if text := sections(page):
+            texts[name] = text
+    if (html / "search.html").exists():
+        shim = SHIM % json.dumps(texts, ensure_ascii=False, sort_keys=True)
+        (html / TEXTS).write_text(shim, encoding="utf-8")
+
+
+def mend(page: str) -> str:
+    """A page whose folds are announced by the words that they show. Sphinx's extensions give each
+    of them the same name, "Toggle hidden content".
+    """
+    return page.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+
+
+def sections(page: str) -> str:
+    """The text of a page, with no tags but those of its sections: what the search cuts excerpts
+    from. Empty if the page has no article.
+    """
+    article = re.search(r'<article class="bd-article">(.*?)</article>', page, re.DOTALL)
+    if not article:
+        return ""
+    text = re.sub(r"<(script|style|svg)\b.*?</\1>", "", article[1], flags=re.DOTALL)
+    text = re.sub(r'<a class="headerlink".*?</a>', "", text, flags=re.DOTALL)
+    text = re.sub(r"<(?!/?section\b)[^>]*>", "", text)
+    return f'<div role="main">{" ".join(text.split())}</div>'
