@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 TEXTS = "_static/search_texts.js"
-"""Read by the page of the search alone: other pages do not load it."""
-SHIM = """\
+"""The script of the page of the search; other pages do not load it."""
+SCRIPT = """\
 // A page that is opened from disk may not fetch another one. The search shows excerpts all the
 // same: here are the sections of each page, and these it is given when it asks for a page.
 const texts = %s;
+// Chapters come before entries of the API, which explain nothing.
+Scorer.score = ([page, , , , score]) => (page.startsWith("api") ? score - 200 : score);
 window.fetch = async (address) => new Response(texts[address.replace(/^\\.\\//, "")] ?? "");
 """
 
@@ -33,8 +35,8 @@ def finish(html: Path) -> None:
         if text := sections(page):
             texts[name] = text
     if (html / "search.html").exists():
-        shim = SHIM % json.dumps(texts, ensure_ascii=False, sort_keys=True)
-        (html / TEXTS).write_text(shim, encoding="utf-8")
+        script = SCRIPT % json.dumps(texts, ensure_ascii=False, sort_keys=True)
+        (html / TEXTS).write_text(script, encoding="utf-8")
 
 
 def mend(page: str) -> str:
