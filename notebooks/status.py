@@ -48,13 +48,15 @@ rows = {
     "models": len(records),
     "folder": run.folder.relative_to(home()).as_posix(),
 }
-figures.table(pd.DataFrame({"what": rows.keys(), "value": map(str, rows.values())}))
+facts = pd.DataFrame({"what": rows.keys(), "value": map(str, rows.values())})
+figures.table(facts, caption="What made this build")
 
 # %% [markdown]
 # ## Versions
 
 # %% tags=["hide-input"]
-figures.table(pd.DataFrame(made["versions"].items(), columns=["package", "version"]))
+versions = pd.DataFrame(made["versions"].items(), columns=["package", "version"])
+figures.table(versions, caption="Versions of the software")
 
 # %% [markdown]
 # ## Training
@@ -66,7 +68,9 @@ label = [steps.LABELS[record["step"]] for record in records]
 groups = pd.DataFrame({"group": label, "seconds": [record["seconds"] for record in records]})
 groups = groups.groupby("group", sort=False)["seconds"].agg(["size", "sum", "mean"]).reset_index()
 groups.columns = ["group", "models", "seconds", "per model"]
-figures.table(groups, {"seconds": "{:,.1f}", "per model": "{:.1f}"})
+figures.table(
+    groups, {"seconds": "{:,.1f}", "per model": "{:.1f}"}, caption="Seconds of training, by group"
+)
 
 # %% tags=["hide-input", "remove-output"]
 figure = figures.bars(groups, "seconds", "group", label="seconds of training")
@@ -98,7 +102,8 @@ machines = [
     {"device": r["device"], "hardware": r["hardware"], "torch": r["versions"]["torch"]}
     for r in records
 ]
-figures.table(pd.DataFrame(machines).value_counts().rename("models").reset_index())
+machines = pd.DataFrame(machines).value_counts().rename("models").reset_index()
+figures.table(machines, caption="Where the models were trained")
 
 # %% [markdown]
 # Trained again with the next seed: {glue:text}`retried`.
@@ -120,7 +125,8 @@ table = costs.table(rate).set_index(["profile", "models"])
 work = table.pop("petaFLOP").map(lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.2g}")
 times = table.map(lambda hours: tables.duration(3600 * hours))
 times.columns = [name.replace("hours", "time") for name in times]
-figures.table(times.assign(petaFLOP=work).reset_index())
+times = times.assign(petaFLOP=work).reset_index()
+figures.table(times, caption="What each profile costs; times are estimates")
 
 # %% [markdown]
 # ## Pages
@@ -131,7 +137,7 @@ figures.table(times.assign(petaFLOP=work).reset_index())
 recorded = [files.read_json(path) for path in sorted((run.folder / "notebooks").glob("*.json"))]
 pages = pd.DataFrame(recorded, columns=["notebook", "seconds"]).query("notebook != 'status'")
 figures.say(pages=len(pages), pages_total=f"{pages['seconds'].sum():,.0f}")
-figures.table(pages, {"seconds": "{:.1f}"})
+figures.table(pages, {"seconds": "{:.1f}"}, caption="Seconds of each page")
 
 # %% [markdown]
 # Recorded pages: {glue:text}`pages`, together {glue:text}`pages_total` seconds.
@@ -145,7 +151,8 @@ figures.table(pages, {"seconds": "{:.1f}"})
 values = pd.json_normalize(
     run.profile.model_dump(exclude={"recipes", "overrides", "variants"})
 ).iloc[0]
-figures.table(values.map(str).rename_axis("parameter").rename("value").reset_index())
+values = values.map(str).rename_axis("parameter").rename("value").reset_index()
+figures.table(values, caption="The profile, without its recipes")
 
 # %% [markdown]
 # The recipes. Steps without one share another's: siblings the source's, students of another that of Extract-L, and every independent model and control with the source's classes `independent`; *plain* ones
@@ -157,7 +164,7 @@ rows = [
     {"recipe": name} | {key: str(value) for key, value in recipe.items()}
     for name, recipe in recipes.items()
 ]
-figures.table(pd.DataFrame(rows).fillna("–"))
+figures.table(pd.DataFrame(rows).fillna("–"), caption="Recipes of the profile")
 
 # %% [markdown]
 # The variants: the same experiment with these values replaced, of which only the named steps are made, in full runs.
@@ -167,7 +174,8 @@ rows = [
     (name, str(variant.overrides), ", ".join(steps.LABELS[step] for step in variant.steps))
     for name, variant in run.profile.variants.items()
 ]
-figures.table(pd.DataFrame(rows, columns=["variant", "replaced", "steps"]))
+variants = pd.DataFrame(rows, columns=["variant", "replaced", "steps"])
+figures.table(variants, caption="Variants of the profile")
 
 # %% tags=["hide-input"]
 Markdown(provenance_line(run))

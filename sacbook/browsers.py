@@ -73,6 +73,14 @@ def find() -> tuple[str, str] | None:
     return None
 
 
+def printer() -> str | None:
+    """The command of a browser that prints, which needs no driver: from the PATH, or installed."""
+    if path := next(filter(None, map(shutil.which, PAIRS)), None):
+        return path
+    pairs = (managed(browser, "--offline") for browser in ("chrome", "edge"))
+    return next((pair[0] for pair in pairs if pair), None)
+
+
 def from_apt() -> bool:
     """Install Debian's Chromium, as root or by sudo without a password; whether that worked."""
     if shutil.which("apt-get") is None:

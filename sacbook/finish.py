@@ -1,7 +1,10 @@
-"""What is done to a page after Sphinx has written it: names of folds, excerpts for the search."""
+"""What is done to a page after Sphinx has written it: names of folds, numbers of tables, excerpts
+for the search.
+"""
 
 import json
 import re
+from itertools import count
 from pathlib import Path
 
 TEXTS = "_static/search_texts.js"
@@ -24,7 +27,7 @@ def finish(html: Path) -> None:
     texts = {}
     for path in sorted(html.rglob("*.html")):
         name = path.relative_to(html).as_posix()
-        if name.startswith(("_static/", "_modules/", "api/")):
+        if name.startswith("_static/"):
             continue
         page = path.read_text(encoding="utf-8")
         mended = mend(page)
@@ -32,18 +35,42 @@ def finish(html: Path) -> None:
             mended = mended.replace("</head>", f'<script src="{TEXTS}"></script>\n</head>', 1)
         if mended != page:
             path.write_text(mended, encoding="utf-8")
-        if text := sections(page):
+        text = "" if name.startswith(("_modules/", "api/")) else sections(page)
+        if text:
             texts[name] = text
     if (html / "search.html").exists():
         script = SCRIPT % json.dumps(texts, ensure_ascii=False, sort_keys=True)
         (html / TEXTS).write_text(script, encoding="utf-8")
 
 
+NAMES = {
+    # a fold of code is announced by the words that it shows, and so is the button of the search
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+    r'(<button class="btn search-button-field[^>]*?) title="Search" aria-label="Search"': r"\1",
+    # a part of the contents by the page whose sections it holds
+    r'(<a class="reference internal" href="[^"]*">([^<]*)</a><details[^>]*>)<summary>': (
+        r'\1<summary aria-label="Sections of \2">'
+    ),
+    # icons inside a button that has a name need none
+    r'(<i class="theme-switch [^>]*?) +title="[^"]*"': r"\1",
+    # the entries of the bibliography say themselves what they are
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+}
+"""What readers who hear a page are told, by pattern: Sphinx's extensions and theme name some parts
+wrongly, or not at all."""
+
+
 def mend(page: str) -> str:
-    """A page whose folds are announced by the words that they show. Sphinx's extensions give each
-    of them the same name, "Toggle hidden content".
-    """
-    return page.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+    """A page in which everything has its own name, and tables of data have numbers."""
+    for wrong, right in NAMES.items():
+        page = re.sub(wrong, right, page)
+    chapter = re.search(r'<h1><span class="section-number">(\d+\.) </span>', page)
+    name, numbers = f"Table {chapter[1] if chapter else ''}", count(1)
+    return re.sub(
+        "<caption>(?!<span)",
+        lambda match: f'{match[0]}<span class="caption-number">{name}{next(numbers)} </span>',
+        page,
+    )
 
 
 def sections(page: str) -> str:

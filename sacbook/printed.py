@@ -28,7 +28,7 @@ FLAGS = (
     *("--no-pdf-header-footer", "--generate-pdf-document-outline"),
     "--virtual-time-budget=600000",  # of the page's own clock, which stands still while it works
 )
-PATIENCE = 300
+PATIENCE = 600
 """Seconds after which a browser that still prints is stopped."""
 ANSWERS = ("Solution", "Answer")
 """Titles of the folds whose content goes to the end."""
@@ -79,8 +79,8 @@ def pdf(html: Path, target: Path) -> None:
     digest = digest_of([page, styles, FLAGS])
     if target.exists() and intact(target, digest):
         return
-    pair = browsers.find()
-    if pair is None:
+    browser = browsers.printer()
+    if browser is None:
         raise UserError(
             "No browser can print the book; python -m sacbook.browsers finds or installs one."
         )
@@ -88,15 +88,15 @@ def pdf(html: Path, target: Path) -> None:
     try:
         document.write_text(page, encoding="utf-8")
         with tempfile.TemporaryDirectory() as profile, atomic_path(target) as temporary:
-            command = [pair[0], *FLAGS, f"--user-data-dir={profile}"]
+            command = [browser, *FLAGS, f"--user-data-dir={profile}"]
             command += [f"--print-to-pdf={temporary}", document.resolve().as_uri()]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
             except subprocess.TimeoutExpired:
-                raise UserError(f"{pair[0]} has not printed within {PATIENCE} s.") from None
+                raise UserError(f"{browser} has not printed within {PATIENCE} s.") from None
             if not finished(temporary):
                 lines = [line for line in done.stderr.splitlines() if line.strip()]
-                raise UserError(f"{pair[0]} did not print the book: {(lines or ['no word'])[-1]}.")
+                raise UserError(f"{browser} did not print the book: {(lines or ['no word'])[-1]}.")
     finally:
         document.unlink(missing_ok=True)
     write_record(target, digest)

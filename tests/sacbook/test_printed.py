@@ -99,6 +99,17 @@ def test_the_archive_says_what_is_in_it_and_what_is_not(html, tmp_path):
     assert (tmp_path / "all" / "lab" / "answers.npz").read_bytes() == b"1"
 
 
+def test_tables_have_the_numbers_of_their_chapter():
+    head = '<h1><span class="section-number">10. </span>Results</h1>'
+    table = "<table><caption>Distances</caption></table>"
+    page = finish.mend(head + 2 * table)
+    assert re.findall(r'caption-number">([^<]*)</span>Distances', page) == [
+        "Table 10.1 ",
+        "Table 10.2 ",
+    ]
+    assert finish.mend(page) == page and "Table 1 <" in finish.mend(table)
+
+
 def test_pages_are_mended_and_their_text_is_kept_for_the_search(html):
     finish.finish(html)
     assert "Toggle hidden" not in (html / "notebooks" / "02_data.html").read_text()
