@@ -28,14 +28,14 @@ INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
 
-.PHONY: book test tests/sacutils tests/sacheck tests/sacbook notebook compare handouts slides lab clean help
+.PHONY: book test tests/sacutils tests/sacheck tests/sacbook notebook compare handouts slides pdf offline lab clean help
 
 book: $(INSTALLED)  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES=)
 	@cat $(INSTALLED)
 	@$(SACBOOK) book $(OPTIONS) $(if $(CORES),--cores "$(CORES)")
 
 test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the strict book under the smoke profile, all tests
-	@"$(BIN)/python" tests/ensure_browser.py
+	@"$(BIN)/python" -m sacbook.browsers
 	@"$(BIN)/ruff" format --check .
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/lint-imports"
@@ -57,6 +57,14 @@ handouts: $(INSTALLED)  ## exercises for students and teachers, and an exam, fro
 
 slides: $(INSTALLED)  ## slides from a finished run, opened from disk (PROFILE= SEED= SET= FULL=1)
 	@$(SACBOOK) slides $(OPTIONS)
+
+pdf: .venv/.tools  ## print the finished book as one PDF, with a headless browser (PROFILE= SEED= SET= FULL=1)
+	@"$(BIN)/python" -m sacbook.browsers
+	@$(SACBOOK) pdf $(OPTIONS)
+
+offline: .venv/.tools  ## one zip of the finished book that reads without a network: pages, PDF, what was made for teaching
+	@"$(BIN)/python" -m sacbook.browsers
+	@$(SACBOOK) offline $(OPTIONS)
 
 lab: .venv/.lab  ## open the sources of the notebooks in JupyterLab, through jupytext
 	@$(SACBOOK) lab

@@ -124,7 +124,10 @@ counts = pd.DataFrame(counts, index=pd.Index(classes, name="class"))
 table = pd.DataFrame({"images": counts.sum(), "smallest class": counts.min()})
 table["largest class"] = counts.max()
 table["what it is for"] = pd.Series(purposes)
-figures.table(table.rename_axis("split").reset_index())
+figures.table(
+    table.rename_axis("split").reset_index(),
+    caption="The splits: images of each, and what they are for",
+)
 
 # %% [markdown]
 # No model is trained on test images, and none is chosen by them. Where a page measures accuracy on other images as well, it says so. *Transfer* has images of another data set besides
@@ -162,7 +165,11 @@ layers = [
     if next(module.children(), None) is None
 ]
 figures.say(architecture=record["architecture"], weights=f"{record['parameters']:,}")
-figures.table(pd.DataFrame(layers, columns=["layer", "kind", "weights"]), {"weights": "{:,}"})
+figures.table(
+    pd.DataFrame(layers, columns=["layer", "kind", "weights"]),
+    {"weights": "{:,}"},
+    caption="Layers of the source and their trainable values",
+)
 
 # %% [markdown]
 # The source of this build is a {glue:text}`architecture` with {glue:text}`weights` trainable values. It minimises the cross-entropy to the true labels
@@ -175,7 +182,7 @@ figures.table(pd.DataFrame(layers, columns=["layer", "kind", "weights"]), {"weig
 # where $\tilde x_i$ is the image after the random shift and flip of the recipe, if any, drawn anew each time, by stochastic gradient descent:
 
 # %% tags=["hide-cell"]
-figures.table(suspects.recipe_table(run, "source"))
+figures.table(suspects.recipe_table(run, "source"), caption="Recipe of the source")
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-source-training", "caption": "Training of the source: mean loss and accuracy on the augmented batches of each epoch."}, "image": {"alt": "While the source trains, its mean loss falls and its accuracy on its own images rises."}}
 frame = figures.training_frame(suspects.histories(run, {"source": run.zoo.source}))
@@ -208,7 +215,10 @@ for regime, other in regimes.items():
 columns = "its training images were|right, plain|right, shifted|label changed by the shift".split(
     "|"
 )
-figures.table(pd.DataFrame(rows, columns=columns))
+figures.table(
+    pd.DataFrame(rows, columns=columns),
+    caption="The source on images of the attacker, plain and shifted, in both regimes",
+)
 
 # %% tags=["remove-cell"]
 known, unknown = right_on["shifted"], right_on["not shifted"]

@@ -88,7 +88,10 @@ figures.say(n_test=f"{n_test:,}")
 # %% tags=["hide-cell"]
 released = {"lr": "0.0005", "epochs": "30", "batch": "512", "momentum": "0.9"}
 released |= {"weight_decay": "0.0005", "schedule": "none", "pad": "4", "flip": "yes"}
-figures.table(suspects.recipe_table(run, "finetune_all", "finetune_last", released=released))
+figures.table(
+    suspects.recipe_table(run, "finetune_all", "finetune_last", released=released),
+    caption="Recipes of fine-tuning, here and in the released code",
+)
 
 # %% [markdown]
 # ### The loss by hand
@@ -158,7 +161,7 @@ fidelity = (answers[0] == answers[1]).double().mean().item()
 assert abs(fidelity - run.zoo.record(name)["fidelity"]) < 0.01  # the record tells the truth
 
 tuned = suspects.suspects(run, "finetune_all", "finetune_last")
-figures.table(suspects.group_table(tuned))
+figures.table(suspects.group_table(tuned), caption="Fine-tuned copies: accuracy and fidelity")
 
 # %% [markdown]
 # ## Pruning: the attack
@@ -178,7 +181,10 @@ figures.table(suspects.group_table(tuned))
 released = {"lr": "0.001", "epochs": "about 2,056 images every 50 channels", "batch": "256"}
 released |= {"momentum": "none", "weight_decay": "none", "schedule": "none", "pad": "4"}
 released |= {"flip": "yes", "ladder": "to 80% of the channels, a checkpoint every 5%"}
-figures.table(suspects.recipe_table(run, "prune", released=released))
+figures.table(
+    suspects.recipe_table(run, "prune", released=released),
+    caption="Recipe of pruning, here and in the released code",
+)
 
 # %% [markdown]
 # ### The mask by hand
@@ -243,7 +249,11 @@ for k, rung in enumerate(pruned.itertuples(), 1):
     rows.append(row | {"verdict": verdict, "same as the rung before": neighbour})
     long += [(rung.fraction, measure, *share) for measure, share in shares.items()]
 ladder = pd.DataFrame(rows)
-figures.table(ladder, {"same as the rung before": "{:.1%}"})
+figures.table(
+    ladder,
+    {"same as the rung before": "{:.1%}"},
+    caption="The pruning ladder, rung by rung: what each step changes",
+)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pruning-ladder", "caption": "Accuracy and fidelity along the ladder; the bands are 95 % intervals over test images. The dashed line is the accuracy of the source."}, "image": {"alt": "Accuracy and fidelity of the pruned copies against the share of silent channels; the table above states on which rungs fidelity rises or falls beyond its interval."}}
 long = pd.DataFrame(long, columns=["fraction", "measure", "value", "low", "high"])

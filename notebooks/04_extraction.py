@@ -159,7 +159,10 @@ print(f"{len(p):,} rows of probabilities, softened without the logits")
 released = {"lr": "0.05 (L), 0.1 (P)", "epochs": "200", "batch": "512", "momentum": "0.9"}
 released |= {"weight_decay": "0.0005", "schedule": "cosine, stepped per batch", "pad": "4"}
 released |= {"flip": "yes", "temperature": "20", "soft_weight": "0.9"}
-figures.table(suspects.recipe_table(run, "source", *kinds, released=released))
+figures.table(
+    suspects.recipe_table(run, "source", *kinds, released=released),
+    caption="Recipes of the source, the students and the independent models",
+)
 
 # %% [markdown]
 # Now ask the source about the thief's first images, once plain and once as the students' training sees them. True labels are used here only to examine the source:
@@ -179,7 +182,10 @@ def share(hits: torch.Tensor) -> str:
 shares = {"right on plain images": share(plain == truth)}
 shares |= {"right on augmented images": share(shifted == truth)}
 shares |= {"label changed by the augmentation": share(plain != shifted)}
-figures.table(pd.DataFrame(shares.items(), columns=["the source", "share"]))
+figures.table(
+    pd.DataFrame(shares.items(), columns=["the source", "share"]),
+    caption="The source on the images that it is asked about, with 95 % intervals",
+)
 
 
 # %% tags=["remove-cell"]
@@ -211,8 +217,8 @@ figures.show("extract_variants", figures.images({"": pixels}, {"": titles}))
 # **The bill.** Every image of every epoch is one query. Each Extract-L student of this page costs {glue:text}`bill_label` queries, each Extract-P student
 # {glue:text}`bill_probability`; in the released code it is about five million, from 200 epochs (read).
 #
-# ```{admonition} Traps in the released scripts
-# :class: warning, dropdown
+# ```{dropdown} Traps in the released scripts
+# :color: warning
 # The cosine schedule is stepped per batch although its period is meant in epochs, so that the rate oscillates, with a period of 400 iterations. And the label-extraction script resets the network
 # after 16 epochs without rebuilding the optimiser; as published it cannot reproduce its students (read in the code, or inferred from it). `cosine_per_batch` would repeat the released schedule.
 # ```
@@ -226,7 +232,10 @@ figures.show("extract_variants", figures.images({"": pixels}, {"": titles}))
 # %%
 everyone, level = suspects.suspects(run, *kinds), suspects.stranger(run)
 students = everyone[everyone["step"] != "independent"]
-figures.table(suspects.group_table(students, stranger=level))
+figures.table(
+    suspects.group_table(students, stranger=level),
+    caption="Extracted students: how good they are and how much they copy",
+)
 
 # %% [markdown]
 # *A stranger* is the mean of the independent models on attacker data, whose fidelity is {glue:text}`fidelity_independent` and whose accuracy is {glue:text}`accuracy_independent`. A student
@@ -256,7 +265,9 @@ for step in ("extract_label", "extract_probability"):
         row = {"students": steps.LABELS[step], "models": f"{len(theirs)} / {len(others)}"}
         row |= {"measure": suspects.MEASURES[measure], "difference": str(gap)}
         rows.append(row | {"students are": verdict})
-figures.table(pd.DataFrame(rows))
+figures.table(
+    pd.DataFrame(rows), caption="Are students closer to the source than independent models?"
+)
 
 # %% tags=["remove-cell"]
 label = steps.LABELS["independent"]
@@ -286,7 +297,8 @@ for word, step in {"label": kinds[0], "probability": kinds[1], "independent": ki
 # %% tags=["hide-input"]
 if run.profile.full:
     others = suspects.suspects(run, *styles)
-    shown = figures.table(suspects.group_table(others, by=("group",), stranger=level))
+    shown = suspects.group_table(others, by=("group",), stranger=level)
+    shown = figures.table(shown, caption="Students of thieves with other habits")
 else:
     shown = Markdown("This build has none of them: they belong to full runs (`make book FULL=1`).")
 figures.say(noise=f"{attacks.NOISE:.0%}")

@@ -146,7 +146,10 @@ released |= {
     "pgd_steps": "30",
 }
 released |= {"pgd_step": "about 1 (1/256)", "pgd_radius": "about 4 (4/256)"}
-figures.table(suspects.recipe_table(run, "extract_adversarial", released=released))
+figures.table(
+    suspects.recipe_table(run, "extract_adversarial", released=released),
+    caption="Recipe of hardening, here and in the released code",
+)
 
 # %% [markdown]
 # Attack the student with the true labels, and ask its hardened version about the same images:
@@ -240,7 +243,8 @@ figures.curves(robust, "radius", "accuracy", role="step", band=False, limits=(0,
 # %% tags=["hide-input"]
 wide = at_radius.assign(change=[f"{value:+.1f}" for value in gained])
 wide = wide.rename(columns=LABELS | {"change": "change (points)"}).reset_index()
-figures.table(wide, dict.fromkeys([LABELS[kind] for kind in kinds], "{:.1%}"))
+formats = dict.fromkeys([LABELS[kind] for kind in kinds], "{:.1%}")
+figures.table(wide, formats, caption="Accuracy under attack, before and after hardening")
 
 # %% tags=["remove-cell"]
 low, high = interval
@@ -260,7 +264,10 @@ figures.say(robust_after=f"{at_radius['extract_adversarial'].mean():.1%}")
 
 # %% tags=["hide-input"]
 everyone = pd.concat([before, after])
-figures.table(suspects.group_table(everyone, stranger=suspects.stranger(run)))
+figures.table(
+    suspects.group_table(everyone, stranger=suspects.stranger(run)),
+    caption="Students before and after hardening: accuracy and fidelity",
+)
 
 # %%
 pairs = after.merge(before, left_on="parent", right_on="name", suffixes=("", "_before"))

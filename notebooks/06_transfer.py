@@ -125,7 +125,10 @@ print(name)
 # ```
 
 # %% tags=["hide-input"]
-figures.table(suspects.recipe_table(run, *stolen[:2], honest[0], stolen[2], honest[1]))
+figures.table(
+    suspects.recipe_table(run, *stolen[:2], honest[0], stolen[2], honest[1]),
+    caption="Recipes of transfer and of the independent models for the same tasks",
+)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-training", "caption": "Training on the new labels, from the source and from a random start: mean loss and accuracy on the augmented batches, first model of each kind and architecture."}, "image": {"alt": "All curves level off; the final accuracies are compared on test images below."}}
 first = {"Transfer-A": run.names("transfer_all")[0], "Transfer-L": run.names("transfer_last")[0]}
@@ -177,13 +180,19 @@ figures.curves(changes, "layer", "change", role="step", **axes)
 # different things.
 
 # %% tags=["hide-input"]
-figures.table(suspects.group_table(relabelled, "accuracy"))
+figures.table(
+    suspects.group_table(relabelled, "accuracy"),
+    caption="New labels: accuracy of stolen and of independent models",
+)
 
 # %% [markdown]
 # **Corrupted images.** Accuracy on clean test images and fidelity to the source there, then accuracy on corrupted images, which is what the thief wanted:
 
 # %% tags=["hide-input"]
-figures.table(suspects.group_table(corrupted, "accuracy", "fidelity"))
+figures.table(
+    suspects.group_table(corrupted, "accuracy", "fidelity"),
+    caption="Corrupted images: accuracy, and fidelity on clean images",
+)
 
 # %%
 clean = run.material.splits["test"].take(slice(0, corruption_images))
@@ -223,7 +232,9 @@ rows = [
     {"attack": LABELS[step], "difference (points)": str(d), "stolen is": words[step]}
     for step, d in gaps.items()
 ]
-figures.table(pd.DataFrame(rows))
+figures.table(
+    pd.DataFrame(rows), caption="Does stealing pay? Accuracy of stolen minus independent models"
+)
 
 # %% tags=["remove-cell"]
 recipes = run.profile.recipes

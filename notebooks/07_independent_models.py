@@ -115,7 +115,10 @@ print(name)
 
 # %% tags=["hide-cell"]
 kinds = ("source", "sibling", "independent", "student_of_sibling", "extract_label")
-figures.table(suspects.recipe_table(run, *kinds))
+figures.table(
+    suspects.recipe_table(run, *kinds),
+    caption="Recipes of innocent models beside those of the source and of Extract-L",
+)
 
 # %% [markdown]
 # ## Result
@@ -126,7 +129,10 @@ figures.table(suspects.recipe_table(run, *kinds))
 # %%
 own = ["extract_label", "extract_probability"]
 everyone = pd.concat([independent, suspects.suspects(run, *own)])
-figures.table(suspects.group_table(everyone, by=("group",)))
+figures.table(
+    suspects.group_table(everyone, by=("group",)),
+    caption="Innocent models, then students of the source: accuracy and fidelity",
+)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-groups", "caption": "Fidelity to the source by group, on test images. A dot is a model, the bar its 95 % Wilson interval over test images; the number of models stands in brackets."}, "image": {"alt": "Fidelity of innocent and of stolen models, a line per group: copies of the weights lie highest, and the groups of innocents and of students overlap as far as the table says."}}
 shown = suspects.suspects(run, *INDEPENDENT, *(step for step in SAME_CLASSES if run.names(step)))
@@ -155,7 +161,9 @@ for label, (sharing, rest) in contrasts.items():
         gap = evaluation.mean_difference(sharing, rest)
         row = {"sharing": label, "models": f"{len(sharing)} / {len(rest)}"}
         rows.append(row | {"difference of fidelity (points)": str(gap)})
-figures.table(pd.DataFrame(rows))
+figures.table(
+    pd.DataFrame(rows), caption="What raises fidelity: models that share something with the source"
+)
 
 # %% tags=["remove-cell"]
 means = everyone[~everyone["step"].isin(of_another)].groupby("group", sort=False)["fidelity"].mean()
@@ -192,7 +200,7 @@ loyal = pd.DataFrame(rows)
 loyal["nearer to its own"] = loyal["own teacher"] > loyal["another"]
 shares = suspects.group_table(loyal, "own teacher", "another", by=("group",))
 shares["nearer to its own"] = loyal.groupby("group", sort=False)["nearer to its own"].sum().values
-figures.table(shares)
+figures.table(shares, caption="Students agree with their own teacher more than with another")
 
 # %% [markdown]
 # ### Where the source is right, and where it is wrong
@@ -253,7 +261,7 @@ for step in (step for step in SAME_CLASSES if run.names(step)):
         row[f"{choice} ({len(negatives)})"] = str(auc)
         values.append({"attack": LABELS[step], "choice": choice, "auc": auc.value})
     rows.append(row)
-figures.table(pd.DataFrame(rows))
+figures.table(pd.DataFrame(rows), caption="AUC of fidelity alone, by the choice of negatives")
 
 # %% tags=["remove-cell"]
 table = pd.DataFrame(values).pivot(index="attack", columns="choice", values="auc")
@@ -280,7 +288,8 @@ if run.profile.full:
     rows = rows.assign(owned=owned.fillna(rows["fraction"])).sort_values("owned", kind="stable")
     rows["share of the owner's images"] = rows["owned"].map("{:.0%}".format)
     by = ("share of the owner's images",)
-    overlap = figures.table(suspects.group_table(rows, "accuracy", "fidelity", by=by))
+    overlap = suspects.group_table(rows, "accuracy", "fidelity", by=by)
+    overlap = figures.table(overlap, caption="Models on a share of the owner's images")
 else:
     overlap = Markdown(
         "Models on a share of the owner's images belong to full runs (`make book FULL=1`)."

@@ -112,7 +112,11 @@ o = z["source"][:shown].softmax(dim=1)
 columns = classes[:10]
 frame = pd.DataFrame(o[:, : len(columns)].numpy(), columns=columns)
 frame.insert(0, "probe", range(shown))
-figures.table(frame, dict.fromkeys(columns, "{:.2f}"))
+figures.table(
+    frame,
+    dict.fromkeys(columns, "{:.2f}"),
+    caption="Probabilities of the source for the first probes",
+)
 
 # %% [markdown]
 # ## Step 2: from outputs to the correlation matrix
@@ -211,7 +215,9 @@ rows = pd.DataFrame({"form": correlation.SERVED})
 for key in d_few:
     of = (forms[form] for form in correlation.SERVED)
     rows[key] = [correlation.distance(each["source"], each[key]).item() for each in of]
-figures.table(rows, dict.fromkeys(d_few, "{:.4f}"))
+figures.table(
+    rows, dict.fromkeys(d_few, "{:.4f}"), caption="Distance to the source, by output form"
+)
 
 # %% [markdown]
 # The cells hold $d$. Logits can have negative cosines, so that $C_{ij}$ exceeds ½; labels give two values only. Compare models within a row, never numbers of different rows.
@@ -277,7 +283,8 @@ for f in ("probabilities", "matched", "centred"):
     word = "nearer" if d[1] < d[2] else "not nearer"
     figures.say(**{f"{f}_word": word, f"{f}_served": f"{d[1]:.4f}"})
 figures.say(T=f"{T:.2f}")
-figures.table(rows, dict.fromkeys(rows.columns[1:], "{:.4f}"))
+formats = dict.fromkeys(rows.columns[1:], "{:.4f}")
+figures.table(rows, formats, caption="Distance to the source when a thief softens its answers")
 
 # %% [markdown]
 # The cells hold $d$ on all probes; $T$ = {glue:text}`T`. Shown as $\operatorname{softmax}(z/2)$, the stolen model is **{glue:text}`probabilities_word`** than the independent one on probabilities as they are, {glue:text}`matched_word` on matched and {glue:text}`centred_word` on centred ones. {doc}`10_results` has these forms for all models.
@@ -305,7 +312,12 @@ invariances = pd.DataFrame(rows)
 assert invariances.loc[3, list(correlation.FORMS)].max() < 1e-5  # the order of classes is not seen
 assert invariances.loc[:1, list(after)[1:]].max(axis=None) < 1e-5  # nor a constant
 assert invariances.loc[2, ["labels", "matched", "centred"]].max() < 1e-5  # nor a scale
-figures.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"))
+formats = dict.fromkeys(correlation.FORMS, "{:.4f}")
+figures.table(
+    invariances,
+    formats,
+    caption="Distance of the changed source to itself: 0 where the form does not notice",
+)
 
 # %% [markdown]
 # - **A permutation** of the classes permutes the entries of every output alike, and $C$ stays.

@@ -203,7 +203,10 @@ order = ["source", *steps.SURROGATES, "finetune_all", "prune", *steps.EXTRACTION
 part = answers[answers["step"].isin([*order, *steps.INDEPENDENT])]
 mean = part.groupby(["group", "probes"], sort=False)[["accuracy", "confidence", "agreement"]].mean()
 mean["text"] = [" / ".join(f"{100 * share:.0f}" for share in row) for row in mean.to_numpy()]
-figures.table(tables.wide(mean.reset_index(), "group", "probes"))
+figures.table(
+    tables.wide(mean.reset_index(), "group", "probes"),
+    caption="Accuracy / confidence / agreement with the source, in percent, on each set of probes",
+)
 
 # %% [markdown]
 # Read each cell as *accuracy / confidence / agreement* in per cent, averaged over the models of the group. The source's accuracy on SAC-source and SAC-w is zero **by
@@ -243,7 +246,11 @@ figures.say(widest=of_set["gap"].idxmax(), gap_verdict="wider" if wider else "no
 # but does nothing against what everyone shares. And a copy that learned little repeats little. The mean agreement of stolen and of independent models in this build, and their difference with Welch's 95 % interval over models:
 
 # %%
-figures.table(gap.drop(columns="gap"), dict.fromkeys(columns[1:3], "{:.2f}"))
+figures.table(
+    gap.drop(columns="gap"),
+    dict.fromkeys(columns[1:3], "{:.2f}"),
+    caption="Agreement with the source: stolen and independent models, and their difference",
+)
 
 # %% [markdown]
 # Here the gap on SAC-w ({glue:text}`gap_w`) is **{glue:text}`gap_verdict`** than on SAC-normal ({glue:text}`gap_normal`). The widest is on {glue:text}`widest`.

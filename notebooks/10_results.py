@@ -135,14 +135,17 @@ main = tables.select(auc, measure="cosine", negatives=MAIN_NEGATIVES)
 by_set = tables.select(main, form="probabilities", probes=list(PUBLISHED.values()))
 wide, first = tables.wide(by_set, "attack", "probes"), tables.select(by_set, probes="SAC-w")
 wide.insert(1, "models", [f"{row.n_stolen} / {row.n_independent}" for row in first.itertuples()])
-figures.table(wide)
+figures.table(
+    wide, caption="AUC with 95 % interval, by probe set: from probabilities, against attacker data"
+)
 
 # %% [markdown]
 # ## AUC by output form and correlation
 
 # %%
 on_set = tables.select(main, probes=chosen)
-figures.table(tables.wide(on_set, "attack", "form").rename(columns=correlation.FORMS))
+by_form = tables.wide(on_set, "attack", "form").rename(columns=correlation.FORMS)
+figures.table(by_form, caption="AUC with 95 % interval, by output form: against attacker data")
 
 # %% tags=["remove-cell"]
 forms = tables.select(auc, probes=chosen, negatives=MAIN_NEGATIVES)
@@ -176,14 +179,21 @@ for form in ("matched", "centred"):
 # %%
 against = tables.select(auc, probes=chosen, measure="cosine")
 groups = tables.select(against, form="probabilities")
-figures.table(tables.wide(groups, "attack", "negatives"))
+figures.table(
+    tables.wide(groups, "attack", "negatives"),
+    caption="AUC with 95 % interval, from probabilities: whom the suspects are compared with",
+)
 
 # %%
 matched = tables.select(against, form="matched", attack=[LABELS[step] for step in SAME_CLASSES])
-figures.table(tables.wide(matched, "attack", "negatives"))
+figures.table(
+    tables.wide(matched, "attack", "negatives"),
+    caption="AUC with 95 % interval, from matched probabilities: whom the suspects are compared with",
+)
 
 # %% tags=["hide-cell"]
-figures.table(tables.wide(tables.select(against, form="centred"), "attack", "negatives"))
+centred = tables.wide(tables.select(against, form="centred"), "attack", "negatives")
+figures.table(centred, caption="AUC with 95 % interval, from centred log-probabilities")
 
 # %% tags=["remove-cell"]
 values = groups.pivot_table(index="attack", columns="negatives", values="auc").dropna()
@@ -210,7 +220,10 @@ columns |= {"fidelity": ("fidelity", "mean"), "on own queries": ("query_fidelity
 copies = stolen.groupby("group", sort=False).agg(**columns).reset_index()
 n_marked, of_strangers = int(stolen["copies_less"].sum()), models["step"] == "independent"
 figures.say(n_marked=n_marked, stranger=f"{models.loc[of_strangers, 'fidelity'].mean():.1%}")
-figures.table(copies, dict.fromkeys(copies.columns[3:], "{:.1%}"))
+formats = dict.fromkeys(copies.columns[3:], "{:.1%}")
+figures.table(
+    copies, formats, caption="Stolen models that agree with the source less than a stranger does"
+)
 
 # %% [markdown]
 # Independent models on attacker data agree with the source on {glue:text}`stranger` of the test images. Where an attack has marked copies, a low AUC may be their fault and not the test's.
@@ -233,7 +246,7 @@ for form in ("probabilities", "labels"):
         text = f"{found.sum()} of {len(found)} ({found.mean():.0%})"
         rows.append({"attack": LABELS[attack], "form": form, "text": text})
 found = tables.wide(pd.DataFrame(rows), "attack", "form")
-figures.table(found)
+figures.table(found, caption="Stolen models found by a threshold that was fixed beforehand")
 
 # %% tags=["remove-cell"]
 for form, rate in rates.items():
@@ -266,7 +279,8 @@ for attack in measured:
             row[f"nearer, {negatives}"] = f"{nearer.sum():g} of {len(nearer)}"
     rows.append(row)
 columns = ["attack", "architecture alone", "SAC-w", f"nearer, {MAIN_NEGATIVES}"]
-figures.table(pd.DataFrame(rows, columns=[*columns, "nearer, owner data"]).fillna("–"))
+beside = pd.DataFrame(rows, columns=[*columns, "nearer, owner data"]).fillna("–")
+figures.table(beside, caption="Is it the architecture? SAC-w beside a detector of architectures")
 
 # %% [markdown]
 # **Style of training.** Students learn a model's answers, independent models true labels. A part of what separates the two may be how they were trained. The column *students of
@@ -292,7 +306,11 @@ for attack in claimed:
 verdict = pd.DataFrame(rows)
 reached = verdict["best"] >= bar
 verdict["verdict"] = np.where(reached, f"reaches {bar:.2f}", f"below {bar:.2f}")
-figures.table(verdict.drop(columns=["best", "low"]), {"mean fidelity": "{:.1%}"})
+figures.table(
+    verdict.drop(columns=["best", "low"]),
+    {"mean fidelity": "{:.1%}"},
+    caption="The claim, row by row: AUC of SAC-w against attacker data",
+)
 
 # %% tags=["remove-cell"]
 own = models.loc[models["step"].isin(INDEPENDENT), "fidelity"].mean()

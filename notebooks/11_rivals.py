@@ -202,8 +202,8 @@ figures.show("rivals_auc", figures.points(part, "auc", "method", **look))
 # %%
 for attack in ("Extract-L", "Extract-P", "six together"):
     rows = tables.select(lead, attack=attack)
-    caption = Markdown(f"**{attack}** (AUC with 95 % interval), against")
-    display(caption, figures.table(tables.wide(rows, "method", "negatives")))
+    caption = f"{attack}: AUC with 95 % interval, by the models compared with"
+    display(figures.table(tables.wide(rows, "method", "negatives"), caption=caption))
 
 # %% [markdown]
 # The {glue:text}`n_stolen` stolen models of the last table are no random sample of thefts: there are as many of each kind as the profile trains. Models of one architecture, and copies of
@@ -220,12 +220,15 @@ if not run.profile.full:
     reference, full = references.for_run(run)
     origin = f"the reference run {references.label(reference, full)}"
 ewe = [tables.summary(full, *tables.rivals(full)["EWE"], group) for group in GROUPS]
-display(Markdown(f"**EWE** in {origin}"))
-display(figures.table(tables.wide(pd.concat(ewe), "attack", "negatives")))
+ewe = tables.wide(pd.concat(ewe), "attack", "negatives")
+display(figures.table(ewe, caption=f"EWE, AUC with 95 % interval, in {origin}"))
 radii = tables.ablation(full, "twin radius", GROUPS)
 radii = radii.assign(row=radii["attack"] + ", against " + radii["negatives"])
-display(Markdown(f"**ModelDiff** by radius of the twins in {origin}"))
-display(figures.table(tables.wide(radii, "row", "setting")) if len(radii) else "not measured there")
+caption = f"ModelDiff by radius of the twins, AUC, in {origin}"
+if len(radii):
+    display(figures.table(tables.wide(radii, "row", "setting"), caption=caption))
+else:
+    display(Markdown(f"{caption}: not measured there."))
 
 # %% [markdown]
 # ## What it costs
@@ -247,7 +250,7 @@ shown["queries"] = costs["queries"].map("{:,}".format)
 names = {"whole_m": "SAC-m", "whole_w": "SAC-w", "whole_ipguard": "IPGuard", "whole_cae": "CAE"}
 figures.say(**{name: texts.loc[method, "whole"] for name, method in names.items()})
 figures.say(once=tables.duration(run.zoo.record(run.zoo.source)["seconds"]))
-figures.table(shown.reset_index())
+figures.table(shown.reset_index(), caption="What each method costs: models, time and queries")
 
 # %% [markdown]
 # SAC-m takes {glue:text}`whole_m` and no other model. With the models that they need, SAC-w takes {glue:text}`whole_w`, IPGuard {glue:text}`whole_ipguard` and CAE
@@ -270,7 +273,8 @@ for probes in ("SAC-source", "SAC-w"):
         one, two = ((probes, *key) for key in pair)
         gains = [tables.difference(data, one, two, SIX, group) for group in GROUPS]
         rows.append([probes, text, *map(tables.signed, gains)])
-figures.table(pd.DataFrame(rows, columns=["probes", "difference of AUC", *GROUPS]))
+gains = pd.DataFrame(rows, columns=["probes", "difference of AUC", *GROUPS])
+figures.table(gains, caption="The same queries, two measures: difference of AUC over six attacks")
 
 # %% [markdown]
 # The last line of each block compares two things that go by the name of SAC: the released code takes the **mean** difference of two matrices of logits, QuRD's "SAC" asks the source's
@@ -287,7 +291,7 @@ for group in GROUPS:
     verdicts[group], shown["method"] = part, part["method"]
     words = part["word"].map({"better": " better", "worse": " worse"}).fillna("")
     shown[group] = [tables.signed(row) for _, row in part.iterrows()] + words
-figures.table(shown)
+figures.table(shown, caption="AKH minus each other fingerprint: difference of AUC over six attacks")
 
 # %% tags=["remove-cell"]
 part = verdicts[MAIN_NEGATIVES].set_index("method")

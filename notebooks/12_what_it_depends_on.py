@@ -120,7 +120,8 @@ def draw(name, label="", line="form", against=MAIN_NEGATIVES, **chosen):
 def summary(group):
     """One row per ablation, against one group of independent models."""
     parts = moves[moves["negatives"].isin([group, ""])].groupby("ablation", sort=False)
-    return figures.table(pd.DataFrame([line(*part) for part in parts]).fillna("–"))
+    lines = pd.DataFrame([line(*part) for part in parts]).fillna("–")
+    return figures.table(lines, caption=f"Lowest to highest AUC by choice, against {group}")
 
 
 def line(name, part):
@@ -249,7 +250,11 @@ fidelity = effort.groupby("varied", sort=False)["fidelity"].mean()
 wide.insert(1, "mean fidelity", fidelity.loc[wide["varied"]].to_numpy())
 independent = tables.select(data["zoo"], step="independent")["fidelity"].mean()
 figures.say(independent=f"{independent:.1%}")
-figures.table(wide, {"mean fidelity": "{:.1%}"})
+figures.table(
+    wide,
+    {"mean fidelity": "{:.1%}"},
+    caption="AUC on Extract-L, by how much the thief asks",
+)
 
 # %% [markdown]
 # The mean fidelity of the independent models is {glue:text}`independent`. If students below that number are still recognised, it is by *where* they err, not by how often.
@@ -261,17 +266,17 @@ figures.table(wide, {"mean fidelity": "{:.1%}"})
 
 
 # %% tags=["hide-input"]
-def cells(name, index, columns, **chosen):
+def cells(caption, name, index, columns, **chosen):
     """A table of AUCs of one ablation."""
     rows = tables.select(varied[name], **chosen)
     rows = rows.assign(line=rows[index].agg(", ".join, axis=1))
-    return figures.table(tables.wide(rows, "line", columns))
+    return figures.table(tables.wide(rows, "line", columns), caption=caption)
 
 
 hidden = "was not measured"
 for group in ablations.AGAINST if "temperature" in varied else ():
-    display(Markdown(f"**AUC by temperature, against {group}**"))
-    display(cells("temperature", ["attack", "form"], "setting", negatives=group))
+    caption = f"AUC by temperature of the service, against {group}"
+    display(cells(caption, "temperature", ["attack", "form"], "setting", negatives=group))
 if "temperature" in varied:
     part = tables.select(varied["temperature"], attack="Extract-L", negatives=MAIN_NEGATIVES)
     part = part.pivot(index="form", columns="setting", values="auc")[["1", "2"]]
@@ -287,8 +292,8 @@ Markdown(f"From temperature 1 to 2 the AUC on Extract-L, against {MAIN_NEGATIVES
 # %% tags=["hide-input"]
 style = varied["thief's style"]["series"].unique() if "thief's style" in varied else []
 for series in style:
-    rows = cells("thief's style", ["setting"], "negatives", series=series)
-    display(Markdown(f"**{series}**"), rows)
+    caption = f"AUC on Extract-L by the thief's habit: {series}"
+    display(cells(caption, "thief's style", ["setting"], "negatives", series=series))
 Markdown("" if len(style) else "*The styles were not measured in the run shown.*")
 
 # %% [markdown]

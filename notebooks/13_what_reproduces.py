@@ -75,7 +75,8 @@ figures.say(shown="; ".join(columns), margin=f"{margin:.2f}")
 
 # %% tags=["hide-cell"]
 facts = pd.DataFrame({name: references.facts(name) for name in loaded})
-figures.table(facts.rename_axis("what").reset_index())
+facts = facts.rename_axis("what").reset_index()
+figures.table(facts, caption="The reference runs")
 
 # %% [markdown]
 # The fold holds the provenance. Where its line *compression* says JPEG, *every* network saw compressed images and SAC-JC compresses a second time. The times were taken while other jobs ran.
@@ -90,7 +91,7 @@ figures.table(facts.rename_axis("what").reset_index())
 SAC_M = ("SAC-m", "probabilities", "cosine")
 
 
-def beside(key, stated):
+def beside(title, key, stated):
     """A fingerprint's published AUCs, and those over the sources of each reference or run."""
     found = {"published": {attack: f"{value:.2f}" for attack, value in stated.items()}}
     for label, data in columns.items():
@@ -98,10 +99,11 @@ def beside(key, stated):
             rows = tables.summary(data, *own).iterrows()
             found[label] = {row["attack"]: tables.text(row) for _, row in rows}
     frame = pd.DataFrame(found).reindex(LABELS.values()).dropna(subset="published").fillna("–")
-    return figures.table(frame.rename_axis("attack").reset_index())
+    frame = frame.rename_axis("attack").reset_index()
+    return figures.table(frame, caption=f"{title}: AUC, published and measured")
 
 
-beside(tables.SAC_W, published["SAC"])
+beside("SAC-w", tables.SAC_W, published["SAC"])
 
 # %% [markdown]
 # The interval counts *units* and not models: eight students in four architectures are worth {glue:text}`units`, since students of one architecture are alike. Over several sources it
@@ -119,7 +121,7 @@ for title, key, stated in (
     ("SAC-w, published values of Tiny-ImageNet models", tables.SAC_W, tiny["SAC-w"]),
     ("SAC-m, published values of Tiny-ImageNet models", SAC_M, tiny["SAC-m"]),
 ):
-    display(Markdown(f"**{title}**"), beside(key, stated))
+    display(beside(title, key, stated))
 
 # %% [markdown]
 # ## The spread over sources
@@ -221,7 +223,8 @@ figures.show("reproduces_choices", figures.points(rows, "auc", "choice", **look)
 ledgers = {label: claims.ledger(rows).set_index("claim") for label, rows in judged.items()}
 words = pd.DataFrame({label: rows["verdict"] for label, rows in ledgers.items()})
 words = words.reindex(next(iter(ledgers.values())).index).fillna("not measured")
-figures.table(words.rename_axis("claim").reset_index())
+words_shown = words.rename_axis("claim").reset_index()
+figures.table(words_shown, caption="The ledger: the verdict on each claim")
 
 # %% [markdown]
 # For the claims on SAC and on single rivals: which change of one choice turns the verdict, and into which word? Such a choice goes along with a verdict; it does not prove its cause.
@@ -230,7 +233,8 @@ figures.table(words.rename_axis("claim").reset_index())
 parts = [rows.reset_index().assign(column=label) for label, rows in ledgers.items()]
 turned = pd.concat(parts, ignore_index=True).query("because != ''")
 turned = turned.sort_values("claim", key=lambda names: names.map(words.index.get_loc))
-figures.table(turned[["claim", "column", "because"]].rename(columns={"because": "would become"}))
+turned = turned[["claim", "column", "because"]].rename(columns={"because": "would become"})
+figures.table(turned, caption="Choices that would turn a verdict")
 
 # %% [markdown]
 # The fold has every cell behind these words: published value, measured value with its interval, the smallest and the largest source. A cell of a comparison is a difference of two AUCs.
@@ -249,7 +253,7 @@ for label, rows in judged.items():
     cells = rows.assign(measured=rows.apply(measured, axis=1), published=stated)
     cells = cells[["cell_verdict", "claim", "cell", "published", "measured"]]
     cells = cells.rename(columns={"cell_verdict": "verdict"})
-    display(Markdown(f"**{label}**"), figures.table(cells))
+    display(figures.table(cells, caption=f"Every comparison of the ledger: {label}"))
 
 # %% tags=["remove-cell"]
 count = words.stack().value_counts()

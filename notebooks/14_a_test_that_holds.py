@@ -196,10 +196,12 @@ words = {"suspects": "models", "found": "accused"}
 words |= {name: f"median {name}" for name in ("p_siblings", "p_controls")}
 columns = ["group", "suspects", "found", "ranked first", "p_siblings", "p_controls"]
 formats = {"median p_siblings": "{:.2g}", "median p_controls": "{:.2g}"}
-figures.table(shares.loc[shares["derived"], columns].rename(columns=words), formats)
+stolen_shares = shares.loc[shares["derived"], columns].rename(columns=words)
+figures.table(stolen_shares, formats, caption="Stolen models: how many the test finds")
 
 # %% tags=["hide-input"]
-figures.table(shares.loc[~shares["derived"], columns].rename(columns=words), formats)
+innocent_shares = shares.loc[~shares["derived"], columns].rename(columns=words)
+figures.table(innocent_shares, formats, caption="Innocent models: how many the test accuses")
 
 # %% [markdown]
 # The upper table has the stolen models, the lower one the innocent ones, all at the level {glue:text}`level`. A sibling, and a student of a sibling, is judged without that sibling among the
@@ -271,7 +273,9 @@ for name, tables in runs.items():
         "in-loop students found (lower bound)": f"{b.value:.0%} of {len(good)} ({b.low:.0%})",
         "(b)": "met" if b.value >= 0.8 and b.low >= 0.6 else "missed",
     })  # fmt: skip
-figures.table(pd.DataFrame(rows)) if rows else Markdown("No reference run has this table.")
+goals = pd.DataFrame(rows)
+caption = "Registered goals (a) and (b) in the reference runs"
+figures.table(goals, caption=caption) if rows else Markdown("No reference run has this table.")
 
 # %% [markdown]
 # Goals (c) and (d) compare own Extract-L students with students of *another* owner, who used the same recipe. Each cell is an AUC: the mean over sources, its 95 % interval, and the

@@ -167,7 +167,8 @@ judged = {name: judge(name) for name in (stolen, innocent)}
 lines = {calibration.label(run, name): case.facts(each) for name, each in judged.items()}
 for each in lines.values():
     each.pop("commitment")
-figures.table(pd.DataFrame(lines).reset_index(names=""))
+lines = pd.DataFrame(lines).reset_index(names="")
+figures.table(lines, caption="Two cases side by side: a stolen model and an innocent one")
 
 # %% tags=["remove-cell"]
 first, second = judged[stolen].verdict, judged[innocent].verdict
@@ -254,7 +255,7 @@ errors = calibration.rank_errors(simple.answers, shown, independent, groups, ~si
 # %% tags=["hide-input"]
 table = errors.assign(accused=errors["accused"].map(str))
 figures.table(table.rename(columns={"judged_by": "judged by", "accused": "accused or found",
-                                    "no_evidence": "no evidence", "not_decidable": "not decidable"}))  # fmt: skip
+                                    "no_evidence": "no evidence", "not_decidable": "not decidable"}), caption="The older rule by rank: how often it errs")  # fmt: skip
 
 
 # %% tags=["remove-cell"]

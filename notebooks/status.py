@@ -26,7 +26,7 @@ from sacbook import costs
 from sacutils import figures, files, steps
 from sacutils.files import home
 from sacutils.run import open_run, provenance_line
-from sacutils.studies import suspects
+from sacutils.studies import suspects, tables
 
 run = open_run(profile, overrides)
 figures.use_style()
@@ -48,13 +48,15 @@ rows = {
     "models": len(records),
     "folder": run.folder.relative_to(home()).as_posix(),
 }
-figures.table(pd.DataFrame({"what": rows.keys(), "value": map(str, rows.values())}))
+facts = pd.DataFrame({"what": rows.keys(), "value": map(str, rows.values())})
+figures.table(facts, caption="What made this build")
 
 # %% [markdown]
 # ## Versions
 
 # %% tags=["hide-input"]
-figures.table(pd.DataFrame(made["versions"].items(), columns=["package", "version"]))
+versions = pd.DataFrame(made["versions"].items(), columns=["package", "version"])
+figures.table(versions, caption="Versions of the software")
 
 # %% [markdown]
 # ## Training
@@ -66,7 +68,9 @@ label = [steps.LABELS[record["step"]] for record in records]
 groups = pd.DataFrame({"group": label, "seconds": [record["seconds"] for record in records]})
 groups = groups.groupby("group", sort=False)["seconds"].agg(["size", "sum", "mean"]).reset_index()
 groups.columns = ["group", "models", "seconds", "per model"]
-figures.table(groups, {"seconds": "{:,.1f}", "per model": "{:.1f}"})
+figures.table(
+    groups, {"seconds": "{:,.1f}", "per model": "{:.1f}"}, caption="Seconds of training, by group"
+)
 
 # %% tags=["hide-input", "remove-output"]
 figure = figures.bars(groups, "seconds", "group", label="seconds of training")
@@ -98,7 +102,8 @@ machines = [
     {"device": r["device"], "hardware": r["hardware"], "torch": r["versions"]["torch"]}
     for r in records
 ]
-figures.table(pd.DataFrame(machines).value_counts().rename("models").reset_index())
+machines = pd.DataFrame(machines).value_counts().rename("models").reset_index()
+figures.table(machines, caption="Where the models were trained")
 
 # %% [markdown]
 # Trained again with the next seed: {glue:text}`retried`.
@@ -106,8 +111,8 @@ figures.table(pd.DataFrame(machines).value_counts().rename("models").reset_index
 # %% [markdown]
 # ## What the profiles cost
 #
-# Models of a full run and operations of training them, counted layer by layer. The hours on two cores are the operations divided by the rate that this very run reached, {glue:text}`rate` GFLOP/s on two
-# single-threaded jobs; large networks reach a higher one. The hours on an H100 **assume** {glue:text}`h100` TFLOP/s, a tenth of its peak in bfloat16. They were not measured, and small networks will not reach it.
+# Models of a full run and operations of training them, counted layer by layer. The time on two cores is the operations divided by the rate that this very run reached, {glue:text}`rate` GFLOP/s on two
+# single-threaded jobs; large networks reach a higher one. The time on an H100 **assumes** {glue:text}`h100` TFLOP/s, a tenth of its peak in bfloat16. It was not measured, and small networks will not reach it.
 
 # %% tags=["hide-input"]
 rate = (
@@ -116,10 +121,12 @@ rate = (
     / sum(record["seconds"] for record in records)
 )
 figures.say(rate=f"{rate / 1e9:.0f}", h100=f"{costs.H100_RATE / 1e12:.0f}")
-table = costs.table(rate)
-figures.table(
-    table, {"petaFLOP": "{:,.3g}", "hours, two cores": "{:,.2g}", "hours, one H100": "{:.2g}"}
-)
+table = costs.table(rate).set_index(["profile", "models"])
+work = table.pop("petaFLOP").map(lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.2g}")
+times = table.map(lambda hours: tables.duration(3600 * hours))
+times.columns = [name.replace("hours", "time") for name in times]
+times = times.assign(petaFLOP=work).reset_index()
+figures.table(times, caption="What each profile costs; times are estimates")
 
 # %% [markdown]
 # ## Pages
@@ -130,7 +137,7 @@ figures.table(
 recorded = [files.read_json(path) for path in sorted((run.folder / "notebooks").glob("*.json"))]
 pages = pd.DataFrame(recorded, columns=["notebook", "seconds"]).query("notebook != 'status'")
 figures.say(pages=len(pages), pages_total=f"{pages['seconds'].sum():,.0f}")
-figures.table(pages, {"seconds": "{:.1f}"})
+figures.table(pages, {"seconds": "{:.1f}"}, caption="Seconds of each page")
 
 # %% [markdown]
 # Recorded pages: {glue:text}`pages`, together {glue:text}`pages_total` seconds.
@@ -144,7 +151,8 @@ figures.table(pages, {"seconds": "{:.1f}"})
 values = pd.json_normalize(
     run.profile.model_dump(exclude={"recipes", "overrides", "variants"})
 ).iloc[0]
-figures.table(values.map(str).rename_axis("parameter").rename("value").reset_index())
+values = values.map(str).rename_axis("parameter").rename("value").reset_index()
+figures.table(values, caption="The profile, without its recipes")
 
 # %% [markdown]
 # The recipes. Steps without one share another's: siblings the source's, students of another that of Extract-L, and every independent model and control with the source's classes `independent`; *plain* ones
@@ -156,7 +164,7 @@ rows = [
     {"recipe": name} | {key: str(value) for key, value in recipe.items()}
     for name, recipe in recipes.items()
 ]
-figures.table(pd.DataFrame(rows).fillna("–"))
+figures.table(pd.DataFrame(rows).fillna("–"), caption="Recipes of the profile")
 
 # %% [markdown]
 # The variants: the same experiment with these values replaced, of which only the named steps are made, in full runs.
@@ -166,7 +174,8 @@ rows = [
     (name, str(variant.overrides), ", ".join(steps.LABELS[step] for step in variant.steps))
     for name, variant in run.profile.variants.items()
 ]
-figures.table(pd.DataFrame(rows, columns=["variant", "replaced", "steps"]))
+variants = pd.DataFrame(rows, columns=["variant", "replaced", "steps"])
+figures.table(variants, caption="Variants of the profile")
 
 # %% tags=["hide-input"]
 Markdown(provenance_line(run))

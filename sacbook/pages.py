@@ -28,6 +28,7 @@ from sacutils.files import UserError, atomic_path, digest_of, home, read_json, w
 from . import launch
 from . import parameters as typed
 from . import portable as markup
+from .finish import finish
 from .parameters import Changes
 
 INDEX = "# Pages with other values\n\nNotebooks with changed parameters, beside the book of the run"
@@ -233,6 +234,7 @@ def build(stage_dir: Path, html_dir: Path) -> None:
     for part, target in (("_static", new / "_static"), ("_extra", new)):
         shutil.copytree(stage_dir / part, target, dirs_exist_ok=True)
     _place_explorer(new)
+    finish(new)
     # behind the download button of each page stands a notebook that reads everywhere
     for path in (new / "_sources").rglob("*.ipynb"):
         markup.portable(stage_dir / path.relative_to(new / "_sources"), path, *published())

@@ -1,8 +1,8 @@
 """The command line of the book: ``python -m sacbook VERB``.
 
-``book``, ``notebook``, ``compare``, ``handouts``, ``slides`` and ``lab`` are for readers; ``make``
-calls them. Snakemake calls ``step`` for each job, one process each. What imports torch is imported
-when a verb needs it.
+``book``, ``notebook``, ``compare``, ``handouts``, ``slides``, ``pdf``, ``offline`` and ``lab`` are
+for readers; ``make`` calls them. Snakemake calls ``step`` for each job, one process each. What
+imports torch is imported when a verb needs it.
 """
 
 import json
@@ -221,6 +221,56 @@ def write_slides(
     shown = files.read_json(_folder(loaded) / "tables" / "headline.json")
     print(slides.make(executed, shown, folder))
     print(f"Slides: {folder / 'index.html'}")
+
+
+@app.command("pdf", rich_help_panel=READERS)
+def print_pdf(
+    profile: ProfileName = DEFAULT,
+    seed: Seed = None,
+    values: Set = None,
+    full: Full = False,
+) -> None:
+    """Print the finished book as one PDF, with Chromium, Chrome or Edge."""
+    _print_pdf(load_profile(profile, replaced(seed, values, full)))
+
+
+def _print_pdf(profile: Profile) -> Path:
+    from . import printed
+
+    path = _build(profile) / "book.pdf"
+    printed.pdf(_build(profile) / "html", path)
+    print(f"PDF: {path}, {printed.pages_of(path)} sheets, {_megabytes(path)}")
+    return path
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+@app.command("offline", rich_help_panel=READERS)
+def pack_offline(
+    profile: ProfileName = DEFAULT,
+    seed: Seed = None,
+    values: Set = None,
+    full: Full = False,
+) -> None:
+    """Pack the finished book, its PDF and what was made for teaching into one zip."""
+    from . import offline
+
+    loaded = load_profile(profile, replaced(seed, values, full))
+    build = _build(loaded)
+    parts = {
+        "book": (build / "html", "The book"),
+        "book.pdf": (_print_pdf(loaded), "The book as one PDF"),
+        "lab": (_folder(loaded) / "lab", "The lab pack: answers of all models, without PyTorch"),
+        "handouts": (build / "handouts", "Hand-outs: exercises as notebooks"),
+        "slides": (build / "slides", "Slides"),
+    }
+    target = build / f"sac-companion-{loaded.run_name}.zip"
+    missing = offline.pack(parts, target)
+    print(f"Offline: {target}, {_megabytes(target)}")
+    if missing:
+        print(f"Not made yet, so not in it: {', '.join(missing)}.")
 
 
 @app.command(rich_help_panel=READERS)

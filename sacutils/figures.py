@@ -15,6 +15,7 @@ lines come in the order of the rows. A column, role or option that does not exis
 """
 
 import re
+from html import escape
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -132,8 +133,11 @@ def use_style() -> None:
     set_matplotlib_formats("svg", bbox_inches=None, metadata={"Date": None})
 
 
-def table(frame: pd.DataFrame, formats: dict[str, str] | None = None) -> HTML:
-    """A table as HTML, the same text for the same table; `formats` are those of some columns."""
+def table(frame: pd.DataFrame, formats: dict[str, str] | None = None, *, caption: str = "") -> HTML:
+    """A table as HTML, the same text for the same table; `formats` are those of some columns.
+
+    The caption says what to see; the book puts a number before it.
+    """
     columns = list(enumerate(frame.columns))
     numeric = [i for i, name in columns if pd.api.types.is_numeric_dtype(frame[name])]
     size, side = ("0.88em", "0.4em") if len(columns) > 4 else ("1em", "0.6em")
@@ -153,6 +157,7 @@ def table(frame: pd.DataFrame, formats: dict[str, str] | None = None) -> HTML:
     styler = frame.style.set_uuid(files.digest_of([frame.to_json(), formats])[:8])
     styler.cell_ids = False
     styler = styler.hide().format(formats, escape="html", na_rep="–").set_table_styles(rules)
+    styler = styler.set_caption(escape(caption)) if caption else styler
     return HTML(styler.set_table_attributes('class="dataframe"').to_html())
 
 

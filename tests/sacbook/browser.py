@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -16,7 +17,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from selenium import webdriver
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from tests import ensure_browser
+from sacbook import browsers
 
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
@@ -27,7 +28,15 @@ OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 READ_PAGE = (Path(__file__).parent / "read_page.js").read_text(encoding="utf-8")
-installed = functools.cache(ensure_browser.find)
+AUDIT_PAGE = (Path(__file__).parent / "audit_page.js").read_text(encoding="utf-8")
+installed = functools.cache(browsers.find)
+
+
+@functools.cache
+def axe() -> str:
+    """axe-core, out of a package that is not imported: it would load another driver of browsers."""
+    package = Path(find_spec("axe_playwright_python").origin)
+    return package.with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ def serve(folder: Path) -> Iterator[str]:
 def chromium(profile: Path) -> Iterator[WebDriver]:
     """A headless Chromium with an empty profile, which resolves no name of another host."""
     pair = installed()
-    assert pair, "Run python tests/ensure_browser.py first (make test does so)."
+    assert pair, "Run python -m sacbook.browsers first (make test does so)."
     browser, driver = pair
     edge = "edge" in Path(driver).name
     options = webdriver.EdgeOptions() if edge else webdriver.ChromeOptions()
@@ -93,11 +102,16 @@ def chromium(profile: Path) -> Iterator[WebDriver]:
         session.quit()
 
 
-def visit(session: WebDriver, address: str, name: str) -> Page:
-    """Open a page, wait until its formulas are typeset, and report what it shows."""
+def visit(session: WebDriver, address: str, name: str, audited: bool = False) -> Page:
+    """Open a page, wait until its formulas are typeset, and report what it shows; if it is to be
+    `audited`, with the serious and critical findings of axe in light and dark as the fact ``axe``.
+    """
     session.get(urljoin(address, name))
     facts = session.execute_async_script(READ_PAGE)
     assert "failure" not in facts, f"{name}: {facts['failure']}"
+    if audited:
+        session.execute_script(axe())
+        facts["axe"] = session.execute_async_script(AUDIT_PAGE)
     console = [
         entry["message"] for entry in session.get_log("browser") if entry["level"] == "SEVERE"
     ]

@@ -2,8 +2,13 @@
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.request import urlopen
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -11,7 +16,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from sacbook import jobs, slides
+from sacbook import jobs, offline, slides
 from sacutils.files import home, read_json
 
 from . import browser
@@ -48,7 +53,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
 def light(session: WebDriver, address: str, html: Path) -> list[browser.Page]:
     """Every page of the table of contents and the index, on a wide screen, in the light."""
     return [
-        browser.visit(session, address, name)
+        browser.visit(session, address, name, audited=True)
         for name in [*browser.toc_pages(html), "genindex.html"]
     ]
 
@@ -141,6 +146,116 @@ def test_pages_fit_a_phone(dark):
     none([f"{page.name}: {page.facts['tooWide']}" for page in dark if page.facts["overflow"] > 0])
 
 
+def test_axe_finds_nothing_serious_in_light_or_dark(light):
+    none(problems(light, "axe"))
+
+
+def test_the_keyboard_can_be_seen_on_everything_that_it_reaches(session, address):
+    session.get(address + "notebooks/04_extraction.html")
+    session.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    reached, hidden = session.execute_script("""
+        const reached = "a[href], button, summary, input, [tabindex='0']";
+        const all = [...document.querySelectorAll(reached)];
+        const shown = all.filter((e) => e.checkVisibility() && e.getClientRects().length);
+        const hidden = shown.filter((e) => {
+          e.focus();
+          const { outlineStyle, outlineWidth } = getComputedStyle(e);
+          const seen = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+          return document.activeElement === e && !seen;
+        });
+        return [shown.length, hidden.map((e) => e.outerHTML.slice(0, 120))];
+    """)
+    assert reached > 50
+    none(hidden)
+
+
+def test_folds_are_announced_by_the_words_that_they_show(session, address, light):
+    session.get(address + "notebooks/04_extraction.html")
+    names = [
+        (fold.accessible_name, " ".join(fold.text.split()))
+        for fold in session.find_elements(By.TAG_NAME, "summary")
+    ]
+    assert len(names) > 5 and all(name for name, _ in names)
+    assert all(name == words for name, words in names), names
+
+
+def test_printed_pages_lose_no_part_of_a_table_or_figure(session, address):
+    paper = {"width": 680, "height": 1010, "deviceScaleFactor": 1, "mobile": False}  # A4, margins
+    session.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", paper)
+    session.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    cut = []
+    for name in ("10_results", "11_rivals", "13_what_reproduces"):
+        session.get(f"{address}notebooks/{name}.html")
+        found, lost = session.execute_script("""
+            const parts = [...document.querySelectorAll("main :is(table, figure, img, pre)")];
+            const shown = parts.filter((e) => e.checkVisibility() && e.getClientRects().length);
+            const lost = shown.filter((e) => {
+              const box = e.getBoundingClientRect();
+              const clips = getComputedStyle(e).overflowX !== "visible";
+              const cut = clips && e.scrollWidth > e.clientWidth + 1;
+              return box.right > innerWidth + 1 || box.left < -1 || cut;
+            });
+            const name = (e) => `${e.tagName} ${e.textContent.trim().slice(0, 60)}`;
+            return [shown.length, lost.map(name)];
+        """)
+        assert found > 10
+        cut += [f"{name}: {part}" for part in lost]
+    session.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    session.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    none(cut)
+
+
+@pytest.fixture(scope="session")
+def unpacked(html: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive that reads offline, with the built book and a stand-in for the PDF, unpacked."""
+    folder = tmp_path_factory.mktemp("offline")
+    (folder / "book.pdf").write_bytes(b"%PDF")
+    parts = {"book": (html, "The book"), "book.pdf": (folder / "book.pdf", "The PDF")}
+    offline.pack(parts, folder / "all.zip")
+    shutil.unpack_archive(folder / "all.zip", folder)
+    return folder / "all"
+
+
+def test_every_link_of_the_archive_leads_somewhere_without_a_network(unpacked):
+    none(browser.broken_links(unpacked))
+    with browser.serve(unpacked) as address:
+        seen, waiting, failed = set(), ["index.html"], []
+        while waiting:
+            name = waiting.pop()
+            try:
+                with urlopen(address + quote(name)) as answer:
+                    page = answer.read().decode() if name.endswith(".html") else ""
+            except HTTPError as error:
+                failed.append(f"{name}: {error}")
+                continue
+            for attribute, link in re.findall(r'\b(href|src)="([^"]+)"', page):
+                parts = urlsplit(urljoin(address + name, unescape(link)))
+                if not parts.geturl().startswith(address):
+                    # a reader may follow a link to the world; a page may not need it
+                    failed += [f"{name}: {link}"] if attribute == "src" else []
+                elif (target := unquote(parts.path[1:])) not in seen:
+                    seen.add(target)
+                    waiting.append(target)
+    assert len(seen) > 60
+    none(failed)
+
+
+def test_from_disk_the_search_shows_chapters_first_with_excerpts(session, unpacked):
+    session.get((unpacked / "book" / "search.html").as_uri() + "?q=fidelity")
+    WebDriverWait(session, 10).until(
+        lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results li p.context")
+    )
+    WebDriverWait(session, 10).until(
+        lambda driver: "found" in driver.find_element(By.CSS_SELECTOR, ".search-summary").text
+    )
+    items = session.find_elements(By.CSS_SELECTOR, "#search-results li")
+    links = [item.find_element(By.TAG_NAME, "a").get_attribute("href") for item in items]
+    api = ["/api/" in link for link in links]
+    assert any(api) and api == sorted(api), links
+    excerpts = [item.find_elements(By.CLASS_NAME, "context") for item in items[:5]]
+    assert all("fidelity" in excerpt[0].text.lower() for excerpt in excerpts)
+
+
 def test_search_finds_a_word(session, address, light):
     session.get(address + light[-2].name)
     session.find_element(By.CSS_SELECTOR, ".search-button-field, .search-button").click()
@@ -161,6 +276,13 @@ def test_search_finds_a_word(session, address, light):
 def test_unknown_address_leads_back(session, address):
     session.get(address + "no/such/page.html")
     assert "does not exist" in session.find_element(By.TAG_NAME, "h1").text
+    assert session.execute_script("return document.baseURI") == address
+    assert session.find_element(By.CSS_SELECTOR, "link[rel=icon]").get_attribute("href")
+    session.find_element(By.NAME, "q").send_keys("correlation", Keys.ENTER)
+    WebDriverWait(session, 10).until(
+        lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results li a")
+    )
+    session.get(address + "no/such/page.html")
     session.find_element(By.ID, "start").click()
     WebDriverWait(session, 10).until(
         lambda driver: driver.find_elements(By.CSS_SELECTOR, "main h1")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import ensure_browser
+from sacbook import browsers
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -93,7 +93,12 @@ def imported(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("sacutils", ()), ("sacbook", ("lab",)), ("sacheck", ("check",)), ("notebooks", ("check",))],
+    [
+        ("sacutils", ()),
+        ("sacbook", ("lab", "test")),
+        ("sacheck", ("check",)),
+        ("notebooks", ("check",)),
+    ],
 )
 def test_what_is_imported_is_declared_where_it_is_needed(folder, extras):
     distributions = importlib.metadata.packages_distributions()
@@ -177,7 +182,7 @@ def test_publishing_pushes_what_launch_made(tmp_path):
 
 def test_without_any_browser_one_sentence_says_so_within_seconds(tmp_path):
     environment = os.environ | {"PATH": str(tmp_path), "HOME": str(tmp_path)}
-    command = [sys.executable, ensure_browser.__file__]
+    command = [sys.executable, browsers.__file__]
     # Selenium's manager must not reach anything either
     environment |= {"SE_PROXY": "http://127.0.0.1:9", "SE_CACHE_PATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
@@ -190,8 +195,8 @@ def test_a_browser_that_does_not_start_is_not_taken(tmp_path, monkeypatch):
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert ensure_browser.on_path() == (str(tmp_path / "chromium"), str(tmp_path / "chromedriver"))
-    assert ensure_browser.find() is None
+    assert browsers.on_path() == (str(tmp_path / "chromium"), str(tmp_path / "chromedriver"))
+    assert browsers.find() is None
 
 
 def test_the_science_loads_no_library_of_the_book_or_of_the_owners_tool():

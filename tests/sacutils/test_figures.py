@@ -356,6 +356,8 @@ def test_say_and_show_glue_plain_values_and_close(monkeypatch):
 
 def test_a_table_is_the_same_text_every_time_and_keeps_intervals_together():
     frame = pd.DataFrame({"attack": ["a <b>"], "AUC": [0.123], "interval": ["[0.1, 0.2]"]})
-    first, second = (figures.table(frame, {"AUC": "{:.1f}"}).data for _ in range(2))
+    shown = {"formats": {"AUC": "{:.1f}"}, "caption": "AUC < 1"}
+    first, second = (figures.table(frame, **shown).data for _ in range(2))
+    assert "<caption>AUC &lt; 1</caption>" in first
     assert first == second
     assert "a &lt;b&gt;" in first and ">0.1<" in first and "[0.1,\u00a00.2]" in first

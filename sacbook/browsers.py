@@ -1,4 +1,4 @@
-"""Find or install the browser of the tests, before anything runs: python tests/ensure_browser.py.
+"""Find or install a browser, for the PDF and for the tests: ``python -m sacbook.browsers``.
 
 In this order: a browser and its driver on the PATH; Selenium's own manager, which finds an
 installed Chrome or Edge and downloads what is missing; apt, as root or by sudo. Where none can be
@@ -37,8 +37,10 @@ def on_path() -> tuple[str, str] | None:
 
 def managed(browser: str, *arguments: str) -> tuple[str, str] | None:
     """Browser and driver that Selenium's manager has or gets: of an installation, or its own."""
-    from selenium.webdriver.common.selenium_manager import SeleniumManager
-
+    try:
+        from selenium.webdriver.common.selenium_manager import SeleniumManager
+    except ImportError:  # it comes with the extra `test`
+        return None
     command = [str(SeleniumManager._get_binary()), "--browser", browser, "--output", "json"]
     command += ["--avoid-stats", "--timeout", str(PATIENCE), *arguments]
     try:
@@ -71,6 +73,14 @@ def find() -> tuple[str, str] | None:
     return None
 
 
+def printer() -> str | None:
+    """The command of a browser that prints, which needs no driver: from the PATH, or installed."""
+    if path := next(filter(None, map(shutil.which, PAIRS)), None):
+        return path
+    pairs = (managed(browser, "--offline") for browser in ("chrome", "edge"))
+    return next((pair[0] for pair in pairs if pair), None)
+
+
 def from_apt() -> bool:
     """Install Debian's Chromium, as root or by sudo without a password; whether that worked."""
     if shutil.which("apt-get") is None:
@@ -93,7 +103,7 @@ def ensure() -> tuple[str, str] | None:
     """A browser that starts and its driver, downloaded or installed if there is none."""
     if pair := find():
         return pair
-    print("Fetching a browser for the tests ...", flush=True)
+    print("Fetching a browser ...", flush=True)
     pair = managed("chrome")
     if pair and starts(pair[0]):
         return pair
@@ -106,6 +116,6 @@ def ensure() -> tuple[str, str] | None:
 if __name__ == "__main__":
     if ensure() is None:
         sys.exit(
-            "No browser for the tests can be found or installed; install Chromium with "
-            "chromedriver, Chrome or Edge, or run the others by python -m pytest -m 'not browser'"
+            "No browser can be found or installed; install Chromium with chromedriver, Chrome or "
+            "Edge. The tests that need none run by python -m pytest -m 'not browser'"
         )

@@ -1,0 +1,54 @@
+"""One zip that reads without a network: book, PDF, lab pack, hand-outs, slides."""
+
+from html import escape
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+from sacutils.files import UserError, atomic_path
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>SAC companion, offline</title>
+<link rel="icon" href="book/_static/favicon.svg">
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 1.1rem/1.6 system-ui, sans-serif; margin: 10vh auto; max-width: 40rem; }}
+main {{ padding: 0 1.5rem; }}
+</style>
+</head>
+<body><main><h1>SAC companion</h1>
+<p>Everything here reads without a network. Unpack the whole archive first.</p>
+<ul>
+{items}
+</ul></main></body>
+</html>
+"""
+
+
+def pack(parts: dict[str, tuple[Path, str]], target: Path) -> list[str]:
+    """Write the zip, with a first page that leads to its parts; returns the names that are missing.
+
+    `parts` are what the archive holds, by name in it: where each lies, a file or a folder, and what
+    the first page says of it. The first one must be there: a ``UserError`` if not.
+    """
+    there = {name: (path, words) for name, (path, words) in parts.items() if path.exists()}
+    needed = next(iter(parts))
+    if needed not in there:
+        raise UserError(f"{parts[needed][0]} does not exist; build the book first (make book).")
+    root, items = target.stem, []
+    for name, (path, words) in there.items():
+        entry = f"{name}/index.html" if (path / "index.html").exists() else name
+        entry += "/" * (path.is_dir() and entry == name)
+        items.append(f'<li><a href="{escape(entry)}">{escape(words)}</a></li>')
+    with atomic_path(target) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+        archive.writestr(f"{root}/index.html", PAGE.format(items="\n".join(items)))
+        for name, (path, _) in there.items():
+            files = [path] if path.is_file() else sorted(path.rglob("*"))
+            for file in files:
+                inside = Path(root) / name / file.relative_to(path)
+                if file.is_file() and not any(p.startswith(".") for p in inside.parts):
+                    archive.write(file, inside)
+    return [name for name in parts if name not in there]
