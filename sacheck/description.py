@@ -33,6 +33,10 @@ NO_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, R
 """What PyYAML and the check of a description raise."""
 NUMBERED = re.compile(r"(?:LABEL_)?(\d{1,7})(?:\.0+)?", re.ASCII)
 """A class by its number: 3, 3.0, or LABEL_3 as transformers calls a class without a name."""
+NUMBERS = ("layout", "maximum", "mean", "std")
+"""Fields that go with numbers."""
+SCORES = ("scores", "names", "label_key", "score_key", "unit")
+"""Fields that go with scores."""
 ABOUT = ("about", "address")
 """What a ready-made description says to readers only."""
 
@@ -118,11 +122,13 @@ class Service(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Service":
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        changed = [key for key in ("layout", "maximum", "mean", "std") if key in given]
+        changed = [key for key in NUMBERS if key in self.model_fields_set]
+        scoring = [key for key in SCORES[1:] if key in self.model_fields_set]
         problems = {
             "one of scores and label must be given": (self.scores is None) == (self.label is None),
-            "names goes with scores": self.names is not None and self.scores is None,
+            f"{', '.join(scoring)} has no effect with label": bool(
+                scoring and self.label is not None
+            ),
             "batch must be 1 with single: true or body: raw": self.one and self.batch != 1,
             "extra and each go with body: json, the other bodies have no place for them": (
                 self.body != "json" and bool(self.extra or self.each != "$image")
@@ -182,9 +188,9 @@ def load_service(described: str | Path, **replaced: Any) -> Service:
         values = {k: v for k, v in ready_made().get(base, {}).items() if k not in ABOUT}
         # what the file says in another way, it need not take back
         if own.get("image", "pixels") != "pixels":
-            values = {k: v for k, v in values.items() if k not in ("layout", "maximum")}
+            values = {k: v for k, v in values.items() if k not in NUMBERS}
         if "label" in own:
-            values = {k: v for k, v in values.items() if k not in ("scores", "names")}
+            values = {k: v for k, v in values.items() if k not in SCORES}
         return Service.model_validate(values | own | replaced)
     except pydantic.ValidationError as error:
         raise UserError(plain(sentence(error, name), 400) + ".") from None

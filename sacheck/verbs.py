@@ -10,6 +10,8 @@ from sacutils.files import UserError
 from . import case, description, fingerprint, weights
 from .case import Case, Queried
 
+AnyPath = str | Path
+
 OPTIONS = {"size": "input-size"}
 """Options of preparation that have another name on the command line."""
 
@@ -22,15 +24,15 @@ class Asked(NamedTuple):
 
 
 def query(
-    folder: Path,
-    out: Path | None = None,
+    folder: AnyPath,
+    out: AnyPath | None = None,
     *,
-    model: Path | None = None,
+    model: AnyPath | None = None,
     architecture: str | None = None,
     preparation: Mapping[str, Any] | None = None,
     url: str | None = None,
-    service: str | Path | None = None,
-    table: Path | None = None,
+    service: AnyPath | None = None,
+    table: AnyPath | None = None,
     name: str | None = None,
     try_one: bool = False,
 ) -> Asked:
@@ -94,16 +96,16 @@ def query(
 
 
 def verify(
-    folder: Path,
-    suspect: Path,
+    folder: AnyPath,
+    suspect: AnyPath,
     *,
-    control: Sequence[Path] = (),
+    control: Sequence[AnyPath] = (),
     pseudo_theft: Sequence[str] = (),
-    independent: Sequence[Path] = (),
+    independent: Sequence[AnyPath] = (),
     alpha: float | None = None,
     commitment: str | None = None,
-    out: Path | None = None,
-    report: Path | None = None,
+    out: AnyPath | None = None,
+    report: AnyPath | None = None,
 ) -> Case:
     """Judge a suspect's answers, which :func:`query` wrote, as :func:`sacheck.case.open_case` does.
 
@@ -116,7 +118,7 @@ def verify(
         raise UserError(f"--report {report} is not accepted; it is written to a .html file.")
     for path in filter(None, (out, report)):
         case.require_free(Path(path))
-    given = (independent, control, pseudo_theft)
+    given = ([Path(path) for path in independent], [Path(path) for path in control], pseudo_theft)
     judged = case.open_case(Path(folder), Path(suspect), *given, alpha, commitment)
     if report is not None:
         from .report import page

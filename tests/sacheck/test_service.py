@@ -639,7 +639,7 @@ def test_service_files_are_read_or_refused(tmp_path, refused):
         ("", "scores", "label"),
         ("scores: a\nlabel: b", "one of scores and label"),
         ("scores: a\nbatch: 0", "batch"),
-        ("scores: a\nbody: raw", "batch must be 1"),
+        ("scores: a\nbody: raw\nbatch: 2", "batch must be 1"),
         ("scores: a\nurl: x", "url", "accepted here are body, image, layout"),
         ("scores: a\nredirect_hosts: [x]", "redirect_hosts"),
         ("scores: a\nbatch: 1000", "batch = 1000", "256"),

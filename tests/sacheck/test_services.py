@@ -198,6 +198,8 @@ def test_a_ready_made_description_can_be_changed(tmp_path, refused):
     sent = description.document(how, [description.written(PROBES[NAMES[5]], how)], 3)
     assert sent["inputs"][0]["shape"] == [1, 8, 8, 1] and sent["inputs"][0]["name"] == "x"
     assert sent["inputs"][0]["data"][0][0][0] == [round(5 / 255 - 0.5, 7)]
+    path.write_text("base: gradio\nlabel: label")
+    assert load_service(path).score_key == "score"
     path.write_text("base: kserve\nimage: jpeg\nlabel: ''\nanswers: outputs.0.data")
     how = load_service(path)
     assert how.layout == "nhwc" and how.scores is None
@@ -257,7 +259,8 @@ def test_images_are_resized_and_written_as_jpeg():
         ({"each": {"b64": "image"}}, "each needs '$image'"),
         ({"body": "multipart", "each": {"b64": "$image"}}, "each go with body: json"),
         ({"image": "pixels", "mean": [0.5]}, "mean and std must be given together"),
-        ({"scores": None, "label": "", "names": "x"}, "names goes with scores"),
+        ({"scores": None, "label": "", "names": "x"}, "names has no effect with label"),
+        ({"scores": None, "label": "", "unit": 100}, "unit has no effect with label"),
         ({"unit": 0}, "unit"),
     ],
 )
