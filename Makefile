@@ -19,6 +19,8 @@ export SAC_SET = $(SET)
 # torch's own threads would fight with the jobs that run side by side, and would change sums from machine to machine
 export OMP_NUM_THREADS = 1
 export PYTHONPATH =
+# a kernel of somebody else's, found there, would run the notebooks
+export JUPYTER_PATH =
 
 BIN = .venv/bin
 PIP = "$(BIN)/python" -m pip install --quiet --disable-pip-version-check

@@ -1,8 +1,9 @@
 """What the verbs of the command line need: answers from every source, and a case to judge."""
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 import numpy as np
 import pydantic
@@ -10,10 +11,11 @@ import yarl
 
 from sacutils import files
 from sacutils.files import UserError
-from sacutils.profiles import sentence
+from sacutils.profiles import Strict, sentence
 
 from . import answer_tables, answers, fingerprint, service, verdict, weights
 from .answers import Answers, Record
+from .description import Service
 from .fingerprint import Anchors, Answer, Fingerprint, Model
 from .text import plain, readable, refuse
 from .verdict import RankVerdict, SiblingVerdict
@@ -21,11 +23,18 @@ from .weights import ModelFile, Preprocessing
 
 
 def preparation(
-    mean: str | None, std: str | None, size: int | None, layout: str | None, maximum: int | None
+    mean: str | Sequence[float] | None = None,
+    std: str | Sequence[float] | None = None,
+    size: int | None = None,
+    layout: str | None = None,
+    maximum: int | None = None,
 ) -> Preprocessing:
     """How images are prepared, from the options of the command line."""
-    values = {"mean": mean and mean.split(","), "std": std and std.split(",")}
-    values |= {"size": size, "layout": layout, "maximum": maximum}
+    values = {"mean": mean, "std": std, "size": size, "layout": layout, "maximum": maximum}
+    values = {
+        k: v.split(",") if k in ("mean", "std") and isinstance(v, str) else v
+        for k, v in values.items()
+    }
     try:
         return Preprocessing.model_validate({k: v for k, v in values.items() if v is not None})
     except pydantic.ValidationError as error:
@@ -111,14 +120,36 @@ def from_table(own: Fingerprint, path: Path) -> Queried:
     return Queried(found, origin, str(path), path.name)
 
 
-def from_service(own: Fingerprint, url: str, mapping: Path, log: Path) -> Queried:
+def from_service(own: Fingerprint, url: str, how: Service, log: Path) -> Queried:
     """Answers of a service; every call is kept in a log."""
     class_names = own.manifest.class_names
-    probes = {name: (own.folder / "probes" / name).read_bytes() for name in own.names}
-    how = service.load_service(mapping)
-    rows = service.ask(url, how, probes, class_names, log, own.commitment)
+    rows = service.ask(url, how, _probes(own, own.names), class_names, log, own.commitment)
     origin = {"kind": "service", "url": url, "log": log.name, "log sha256": files.sha256(log)}
     return Queried(answers.from_rows(rows, len(class_names)), origin, url, str(yarl.URL(url).host))
+
+
+def try_service(own: Fingerprint, url: str, how: Service) -> str:
+    """Send one request with anchors, on which any model of the task should agree with the owner's;
+    prints it and its response, and returns what was understood. Nothing is kept.
+    """
+    rows, names = np.flatnonzero(own.is_anchor)[: how.batch], own.manifest.class_names
+    sent = _probes(own, [own.names[i] for i in rows])
+    found = answers.from_rows(service.try_one(url, how, sent, names), len(names), url)
+    lines, mine = ["understood as"], own.answers.predicted[rows]
+    for file, scores, label, expected in zip(
+        sent, found.outputs, found.predicted, mine, strict=True
+    ):
+        best = [i for i in np.argsort(-scores, kind="stable")[:3] if scores[i] or i == label]
+        told = ", ".join(f"{plain(names[i])} {scores[i]:.4g}" for i in best)
+        lines.append(f"  {file}: {told}; the owner's model says {plain(names[expected])}")
+    agree = int((found.predicted == mine).sum())
+    form = f"top {found.k} classes" if found.form == "top-k" else found.form
+    lines.append(f"{agree} of {len(rows)} anchors agree, output form: {form}; nothing was kept.")
+    return "\n".join(lines)
+
+
+def _probes(own: Fingerprint, names: list[str]) -> dict[str, bytes]:
+    return {name: (own.folder / "probes" / name).read_bytes() for name in names}
 
 
 def write(own: Fingerprint, answered: dict[Path, Queried], name: str | None) -> str:
@@ -310,3 +341,39 @@ def record(case: Case) -> dict[str, Any]:
         "origins": case.origins,
         "sha256": case.hashes | probes,
     } | files.provenance()
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of what :func:`record` returns, and ``sacheck verify --out`` writes."""
+
+    def model(name: str, fields: dict[str, Any], kind: Any = None) -> Any:
+        needed = {key: (value, ...) for key, value in fields.items()}
+        told, strict = inspect.getdoc(kind) if kind else None, pydantic.ConfigDict(extra="forbid")
+        return pydantic.create_model(name, __config__=strict, __doc__=told, **needed)
+
+    def without(kind: type[Strict], *hidden: str) -> dict[str, Any]:
+        fields = kind.model_fields.items()
+        return {key: field.annotation for key, field in fields if key not in hidden}
+
+    tuples = (RankVerdict, SiblingVerdict, Anchors)
+    rank, by_siblings, anchors = (model(t.__name__, get_type_hints(t), t) for t in tuples)
+    sibling = model("Sibling", without(fingerprint.Sibling, "outputs"), fingerprint.Sibling)
+    manifest = without(fingerprint.Manifest, "outputs", "probes", "nonce")
+    text = dict[str, str]
+    whole = {
+        "format": Literal["sac-verdict-3"],
+        "tool": str,
+        "commitment": str,
+        "suspect": model("Suspect", without(Record, "outputs"), Record),
+        "verdict": rank | by_siblings,
+        "anchors": anchors,
+        "fingerprint": model(
+            "Fingerprint", manifest | {"siblings": list[sibling]}, fingerprint.Manifest
+        ),
+        "origins": dict[str, text],
+        "sha256": text,
+        "versions": text,
+        "hardware": str,
+        "utc": str,
+    }
+    return model("Verdict", whole, record).model_json_schema()

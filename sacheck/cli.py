@@ -1,15 +1,37 @@
 """The command ``sacheck``: check a suspect against a model of your own."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 
 from sacutils.files import UserError, run_command
 
+EXIT_CODES = """Exit codes: 0 done, or *no evidence of derivation*; 1 bad input, told in one
+sentence; 2 wrong use of the command line; 3 *derivation*; 4 *not decidable*."""
+EXAMPLES = {
+    "fingerprint": """\b
+Examples:
+  sacheck fingerprint fp --model mine.safetensors --sibling siblings/ --architecture resnet18 \\
+      --images held_out/
+  sacheck fingerprint simple --kind source --model mine.onnx --images held_out_by_class/""",
+    "query": """\b
+Examples:
+  sacheck query fp --out suspect.json --model suspect.onnx
+  sacheck query fp --out controls --model folder_of_models/ --architecture resnet18
+  sacheck query fp --url http://host:8501/v1/models/m:predict --service tf-serving --try-one
+  sacheck query fp --out suspect.json --url https://example.org/predict --service mine.yaml
+  sacheck query fp --out suspect.json --table answers.csv""",
+    "verify": """\b
+Examples:
+  sacheck verify fp suspect.json --control controls --report report.html
+  sacheck verify fp suspect.json --control controls --pseudo-theft theft.json=sibling_3 \\
+      --commitment 3f5a... --out verdict.json
+  sacheck verify simple suspect.json --independent independent/""",
+}
+
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help, and a start without waiting for it
@@ -28,6 +50,7 @@ app = typer.Typer(
 
     A file from a stranger is never executed: weights are read from safetensors and ONNX only. No
     command uses the network but `query --url`.""",
+    epilog=EXIT_CODES,
 )
 
 Path_, Text, Size = Path | None, str | None, int | None
@@ -51,12 +74,19 @@ SIDE = "Side of the probe images; else that of the first image."
 Mean = Annotated[Text, Option(help="Subtracted from images, such as 0.49,0.48,0.45; with --std.")]
 Std = Annotated[Text, Option(help="Images are divided by it after --mean was subtracted.")]
 InputSize = Annotated[Size, Option(help="Side to which images are resized for the model.")]
-LAYOUT = "What an ONNX model takes; else nchw."
+LAYOUT = "What an ONNX model takes, else nchw; of a service, in place of its own."
 Layout = Annotated[Literal["nchw", "nhwc"] | None, Option(help=LAYOUT)]
-Maximum = Annotated[Size, Option(help="White before --mean and --std: 255; else 1.")]
+Maximum = Annotated[
+    Size, Option(help="White before --mean and --std: 255; else 1, or the service's own.")
+]
 Model = Annotated[Path_, Option(help="Weights: safetensors or ONNX, or a folder of such files.")]
 URL = "The suspect's prediction service, to which the probes are sent; goes with --service."
-Service = Annotated[Path_, Option(help="YAML that says how requests and responses look.")]
+SERVICE = """How requests and responses look: a ready-made description such as tf-serving, kserve,
+torchserve, mlflow, huggingface or gradio, or a YAML file. The manual lists all."""
+Service = Annotated[Text, Option(help=SERVICE)]
+TRY_ONE = """With --url: send one request, show it, its response and what was understood, and stop.
+It spends one request; nothing is kept."""
+TABLE = "Answers that somebody else made, as a .csv table or an .npy array."
 Name = Annotated[Text, Option(help="The suspect's name in the report; else the file or host.")]
 CONTROL = """For kind contested, repeatable: answers, or folders of them, of models in several
 styles in which no member (your model or a sibling) took part; best are students of two further
@@ -67,10 +97,9 @@ INDEPENDENT = """For other kinds, repeatable: answers of independent models, or 
 least 19 for a level of 0.05."""
 REPORT = "Also write it as one .html page that needs no network."
 ALPHA = "Level of the test; else 0.01 for kind contested and 0.05."
-PREPARATION = ("--mean", "--std", "--input-size", "--layout", "--maximum")
 
 
-@app.command()
+@app.command(epilog=EXAMPLES["fingerprint"])
 def fingerprint(
     folder: Annotated[Path, Argument(help="The folder to make.")],
     model: Annotated[Path, Option(help="Your model: safetensors or ONNX.")],
@@ -136,10 +165,19 @@ fingerprint without a date proves nothing about who came first. Anybody can reco
 sha256sum --check COMMITMENT""")
 
 
-@app.command()
+def prepared(
+    mean: str | None, std: str | None, size: int | None, layout: str | None, maximum: int | None
+) -> dict[str, Any]:
+    """The options of preparation that were given."""
+    values = {"mean": mean and mean.split(","), "std": std and std.split(",")}
+    values |= {"size": size, "layout": layout, "maximum": maximum}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@app.command(epilog=EXAMPLES["query"])
 def query(
     folder: Folder,
-    out: Annotated[Path, Option(help=".json to make; a folder for a folder.")],
+    out: Annotated[Path_, Option(help=".json to make; a folder for a folder.")] = None,
     model: Model = None,
     architecture: Architecture = None,
     mean: Mean = None,
@@ -149,7 +187,8 @@ def query(
     maximum: Maximum = None,
     url: Annotated[Text, Option(help=URL)] = None,
     service: Service = None,
-    table: Annotated[Path_, Option(help="Answers that somebody else made, as a .csv file.")] = None,
+    try_one: Annotated[bool, Option("--try-one", help=TRY_ONE)] = False,
+    table: Annotated[Path_, Option(help=TABLE)] = None,
     name: Name = None,
 ) -> None:
     """Get a model's answers on the probes: of a suspect, a control or an independent model.
@@ -157,38 +196,15 @@ def query(
     A query of a service that breaks off goes on where it stopped when the same command is given
     again: every call is kept in a log beside the answers.
     """
-    from . import case
+    from . import verbs
 
-    options = (mean, std, input_size, layout, maximum)
-    sources = {"--model": model, "--url": url, "--table": table}
-    given = [option for option, value in sources.items() if value is not None]
-    if len(given) != 1:
-        what = " and ".join(given) or "No suspect"
-        raise UserError(f"{what} given; exactly one of --model, --url and --table is needed.")
-    if (url is None) != (service is None):
-        raise UserError("--url and --service go together: where to ask, and how.")
-    if model is None:
-        unused = dict(zip(PREPARATION, options, strict=True))
-        reason = f"with {given[0]}: it goes with --model"
-        case.refuse_unused({"--architecture": architecture} | unused, reason)
-    case.require_free(out)
-    own, how = case.fingerprint.load(folder), case.preparation(*options)
-    if model is not None and model.is_dir():
-        case.refuse_unused({"--name": name}, "with a folder of models: each is called as its file")
-        answered = case.from_folder(own, model, architecture, how, out)
-    elif out.suffix != ".json":
-        raise UserError(f"--out {out} is not accepted; answers are written to a .json file.")
-    elif model is not None:
-        answered = {out: case.from_file(own, case.ModelFile(model, architecture, how))}
-    elif table is not None:
-        answered = {out: case.from_table(own, table)}
-    else:
-        log = out.with_suffix(".calls.jsonl")
-        answered = {out: case.from_service(own, str(url), Path(str(service)), log)}
-    print(case.write(own, answered, name))
+    sources = {"model": model, "url": url, "table": table, "service": service}
+    preparation = prepared(mean, std, input_size, layout, maximum)
+    options = {"architecture": architecture, "preparation": preparation, "name": name}
+    print(verbs.query(folder, out, **sources, **options, try_one=try_one).text)
 
 
-@app.command()
+@app.command(epilog=EXAMPLES["verify"])
 def verify(
     folder: Folder,
     suspect: Annotated[Path, Argument(help="The suspect's answers, from `query`.")],
@@ -205,20 +221,12 @@ def verify(
     The exit code is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*, 1
     for bad input.
     """
-    from . import case
+    from . import case, verbs
 
-    if report is not None and report.suffix != ".html":
-        raise UserError(f"--report {report} is not accepted; it is written to a .html file.")
-    for path in filter(None, (out, report)):
-        case.require_free(path)
-    given = (independent or (), control or (), pseudo_theft or ())
-    judged = case.open_case(folder, suspect, *given, alpha, commitment)
-    if report is not None:
-        from .report import page
-
-        case.files.write_text(report, page(judged))
-    if out is not None:
-        case.files.write_json(out, case.record(judged))
+    known = {"control": control or (), "independent": independent or ()}
+    known |= {"pseudo_theft": pseudo_theft or ()}
+    options = {"alpha": alpha, "commitment": commitment, "out": out, "report": report}
+    judged = verbs.verify(folder, suspect, **known, **options)
     for name, value in case.facts(judged).items():
         print(f"{name + ':':34s}{value}")
     raise typer.Exit(case.verdict.EXIT_CODES[judged.verdict.verdict])

@@ -1,111 +1,44 @@
 """Ask a prediction service over HTTP, which may be slow, broken or hostile; log every call."""
 
-import base64
-import copy
 import datetime
 import email.utils
-import io
 import json
 import os
 import random
 import re
-import sys
+import ssl
 import time
+import zlib
 from asyncio import run, sleep
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, NamedTuple
 
 import aiohttp
-import numpy as np
 import pydantic
-import yaml
 from multidict import CIMultiDict, CIMultiDictProxy
-from PIL import Image
-from pydantic import Field, StrictFloat, StrictInt, model_validator
+from pydantic import StrictFloat, StrictInt
 from tqdm import tqdm
 from yarl import URL
 
 from sacutils import files
 from sacutils.files import UserError
-from sacutils.profiles import Strict, sentence
 
 from .answers import Row, check_row
-from .text import once, plain, read_bytes, summary
+from .description import Odd, Service, answer_of, check_unit, document, rows_of, written
+from .text import plain, read_bytes, summary
 
 LARGEST_RESPONSE = 8 * 2**20
-LARGEST_WAIT = 60.0
-"""Seconds between two tries at most, whatever the service asks for."""
+LARGEST_WAIT = 900
+"""Seconds that a service may ask to be left alone; if it asks for more, the query ends there."""
+LARGEST_BACKOFF = 60.0
+"""Seconds between two tries at most, where the service asks for nothing."""
 LARGEST_JOURNAL = 2**30
 TRY_AGAIN = (429, 500, 502, 503, 504)
 """Status codes after which the same request may succeed."""
-NO_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
-"""What PyYAML and the check of a service raise."""
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 SHORTEST_SECRET = 4
 """Words of headers with fewer characters are not hidden: hiding them would garble sentences."""
-
-
-class Service(Strict):
-    """How requests to a service and its responses look; paths are keys separated by dots, list
-    places are numbers.
-
-    `body`: ``json`` sends a list of images in one document, ``multipart`` one file field per image,
-    ``raw`` a PNG as the body. `image`: how an image is written in JSON, as ``png_base64`` or as
-    ``pixels`` (height x width x channels, 0 to 255). `images`: where the list of images goes in the
-    document, or the name of the file field; `single` sends one image, no list. `extra`: further
-    fields of the document. `headers` may name environment variables as ``${NAME}``.
-
-    `answers`: where the response has its list of answers, one per image (with `single` or ``raw``:
-    the one answer). `scores`: where an answer has its scores: a list in the order of the classes, a
-    mapping from class to score, or a list of objects with `label_key` and `score_key`. `label`:
-    where it has the predicted class. An empty path is the thing itself.
-
-    `rate`: requests per second at most. `timeout`: seconds for a whole request. `retries`: further
-    tries of a request.
-    """
-
-    body: Literal["json", "multipart", "raw"] = "json"
-    image: Literal["png_base64", "pixels"] = "png_base64"
-    images: Annotated[str, Field(min_length=1)] = "instances"
-    single: bool = False
-    batch: Annotated[int, Field(ge=1, le=256)] = 8
-    extra: dict[str, pydantic.JsonValue] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    answers: str = "predictions"
-    scores: str | None = None
-    label: str | None = None
-    label_key: str = "label"
-    score_key: str = "score"
-    rate: Annotated[float, Field(ge=0.001, le=1_000_000)] = 10
-    timeout: Annotated[float, Field(gt=0, le=3600)] = 30
-    retries: Annotated[int, Field(ge=0, le=20)] = 5
-
-    @model_validator(mode="before")
-    @classmethod
-    def _headers_are_not_shown(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if not all(isinstance(value, str) for value in values.get("headers", {}).values()):
-            raise ValueError("each of headers is a text")
-        return values
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Service":
-        if (self.scores is None) == (self.label is None):
-            raise ValueError("one of scores and label must be given")
-        if self.one and self.batch != 1:
-            raise ValueError("batch must be 1 with single: true or body: raw")
-        if self.extra and self.body != "json":
-            raise ValueError("extra goes with body: json, the other bodies have no place for it")
-        if self.body == "json":
-            try:
-                _document(self, None)
-            except (LookupError, TypeError, ValueError, AttributeError):
-                raise ValueError(f"images = {self.images!r} leads to no place of extra") from None
-        return self
-
-    @property
-    def one(self) -> bool:
-        """Whether a request holds one image and its response one answer."""
-        return self.single or self.body == "raw"
 
 
 class Call(pydantic.BaseModel):
@@ -119,22 +52,23 @@ class Retry(Exception):
     """Why a call failed that may succeed later, and the seconds that the service asks to wait."""
 
 
-class Odd(Exception):
-    """Why a response is refused: our words and, in every second place, what the service sent."""
+class Line(NamedTuple):
+    """How a service is asked: its address, the headers as they are sent, the words that no
+    sentence may show, and the certificates that are trusted.
+    """
+
+    address: URL
+    headers: CIMultiDict[str]
+    secrets: list[str]
+    trust: ssl.SSLContext | bool
 
 
-def load_service(path: Path) -> Service:
-    """Read the YAML file that describes a service."""
-    try:
-        text = read_bytes(path, 2**20).decode()
-        # by aliases a few lines could stand for gigabytes
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise yaml.YAMLError("it has an alias; write the value out instead")
-        return Service.model_validate(yaml.safe_load(text) or {})
-    except pydantic.ValidationError as error:
-        raise UserError(plain(sentence(error, str(path)), 400) + ".") from None
-    except NO_YAML as error:
-        raise UserError(f"{path} is not valid YAML of a service ({summary(error)}).") from None
+class Response(NamedTuple):
+    """What came back, unpacked."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
 
 
 def ask(
@@ -154,13 +88,7 @@ def ask(
     `url` is http or https and may name environment variables as ``${NAME}``, which are neither
     logged nor printed. A redirect is not followed.
     """
-    address, last = _address(url), 0.0
-    headers = {name: _header(name, value) for name, value in service.headers.items()}
-    sent = CIMultiDict({"Accept-Encoding": "identity"})
-    if service.body == "raw":
-        sent["Content-Type"] = "image/png"
-    sent.update(headers)
-    secrets = _secrets([url, *service.headers.values()], headers)
+    line, last = _line(url, service), 0.0
     known = _open_journal(journal, url, service, identity, len(class_names))
     answered = {name: row for name, row in known.items() if name in probes}
     waiting = [name for name in probes if name not in answered]
@@ -174,30 +102,19 @@ def ask(
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         entry: dict[str, Any] = {"utc": now, "probes": names, "attempt": attempt}
         try:
-            data = _body(service, [probes[name] for name in names])
-            request = session.post(address, headers=sent, allow_redirects=False, **data)
-            async with request as response:
-                entry["status"] = response.status
-                async for part in response.content.iter_any():
-                    body += part
-                    if len(body) > LARGEST_RESPONSE:
-                        response.close()
-                        raise Odd(f"it sent more than {LARGEST_RESPONSE:,} bytes and was cut off")
-            _check_status(response.status, response.headers)
-            for name, row in zip(names, _rows(body, service, len(names)), strict=True):
-                where = f"{url} for {name}"
-                rows.append(check_row(_answer(row, service, class_names), len(class_names), where))
+            images = [written(probes[name], service) for name in names]
+            data = _body(service, images, len(class_names))
+            response = await _post(session, line, data, service.timeout, body, entry)
+            found = _rows(response, line, service, len(names), len(class_names))
+            for name, row in zip(names, found, strict=True):
+                where, answer = f"{url} for {name}", answer_of(row, service, class_names)
+                rows.append(check_row(answer, len(class_names), where))
             entry["answers"] = rows
-        except (TimeoutError, aiohttp.ClientError) as error:
-            slow = f"no complete response within {service.timeout:g} s"
-            entry["error"] = slow if isinstance(error, TimeoutError) else type(error).__name__
-            raise Retry(entry["error"], 0.0) from None
         except (Retry, UserError) as error:
             entry["error"] = error.args[0]
             raise
         except Odd as error:
-            parts = [_shown(secrets, p) if i % 2 else p for i, p in enumerate(error.args)]
-            entry["error"] = f"{where}: {''.join(parts)}."
+            entry["error"] = _told(error, line, where)
             raise UserError(entry["error"]) from None
         finally:
             entry |= {"seconds": round(time.monotonic() - start, 3), "bytes": len(body)}
@@ -206,12 +123,7 @@ def ask(
         return rows
 
     async def call_all() -> None:
-        async with aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=service.timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # nothing compressed is asked for, so nothing can swell
-            trust_env=False,  # no proxies, no passwords from .netrc
-        ) as session:
+        async with _session(service, line) as session:
             for first in range(0, len(waiting), service.batch):
                 names = waiting[first : first + service.batch]
                 for attempt in range(service.retries + 1):
@@ -220,33 +132,206 @@ def ask(
                         break
                     except Retry as error:
                         problem, wait = error.args
-                        if attempt < service.retries:
-                            await sleep(min(LARGEST_WAIT, max(wait, random.uniform(0, 2**attempt))))
-                else:
-                    missing = f"{url} did not answer {names[0]} after {service.retries + 1} tries"
-                    raise UserError(
-                        f"{missing} ({problem}); {len(answered)} of {len(probes)} probes are kept "
-                        f"in {journal.name}, and the same command goes on from there."
-                    )
+                        if wait > LARGEST_WAIT:
+                            problem += f", and asks to wait {wait:,.0f} s"
+                        if attempt == service.retries or wait > LARGEST_WAIT:
+                            missing = f"{url} did not answer {names[0]} after {attempt + 1} tries"
+                            raise UserError(
+                                f"{missing} ({problem}); {len(answered)} of {len(probes)} probes "
+                                f"are kept in {journal.name}, and the same command goes on from "
+                                "there."
+                            ) from None
+                        backoff = random.uniform(0, min(2**attempt, LARGEST_BACKOFF))
+                        bar.set_postfix_str(f"waiting {max(wait, backoff):.0f} s")
+                        await sleep(max(wait, backoff))
+                        bar.set_postfix_str("")
                 answered.update(zip(names, rows, strict=True))
                 bar.update(len(names))
+                if first == 0:
+                    check_unit(rows, url)
 
     with tqdm(total=len(probes), initial=len(answered), unit="probe", disable=None) as bar:
         run(call_all())
     return [answered[name] for name in probes]
 
 
-def _body(service: Service, images: list[bytes]) -> dict[str, Any]:
+def try_one(
+    url: str,
+    service: Service,
+    probes: dict[str, bytes],
+    class_names: list[str],
+    say: Callable[[str], None] = print,
+) -> list[Row]:
+    """Send one request with some probes, and say in lines what went out and what came back, the
+    latter shortened and neither with a secret; returns the answers as they were understood.
+
+    No log is written, so a description can be tried and mended.
+    """
+    line = _line(url, service)
+    images = [written(content, service) for content in probes.values()]
+    data = _body(service, images, len(class_names))
+    say(f"POST {url}")
+    for name, value in line.headers.items():
+        say(f"  {name}: {_hidden(line.secrets, value)}")
+    sizes = f"{len(images)} {service.image}, the first of {len(images[0]):,} bytes"
+    form = f"a form with the field {service.images!r}, " if service.body == "multipart" else ""
+    say(f"  {_brief(data['json']) if 'json' in data else form + sizes}")
+    received, start = bytearray(), time.monotonic()
+
+    async def call() -> Response:
+        async with _session(service, line) as session:
+            return await _post(session, line, data, service.timeout, received, {})
+
+    try:
+        response = run(call())
+        seconds = time.monotonic() - start
+        say(f"answered {response.status} in {seconds:.2f} s, {len(received):,} bytes")
+        try:
+            shown = _brief(json.loads(response.body))
+        except (ValueError, RecursionError):
+            shown = repr(response.body[:200].decode(errors="replace"))
+        say(f"  {_hidden(line.secrets, shown)}")
+        found = _rows(response, line, service, len(probes), len(class_names))
+        answers = [answer_of(row, service, class_names) for row in found]
+    except Retry as error:
+        raise UserError(f"{url} did not answer ({error.args[0]}).") from None
+    except Odd as error:
+        raise UserError(_told(error, line, url)) from None
+    rows = [check_row(answer, len(class_names), url) for answer in answers]
+    check_unit(rows, url)
+    return rows
+
+
+def _line(url: str, service: Service) -> Line:
+    """Everything that is needed to ask, checked before anything is sent."""
+    address = _address(url)
+    headers = {name: _header(name, value) for name, value in service.headers.items()}
+    sent = CIMultiDict({"Accept-Encoding": "identity"})
+    if service.body == "raw":
+        sent["Content-Type"] = f"image/{service.image}"
+    sent.update(headers)
+    trust: ssl.SSLContext | bool = True
+    if address.scheme == "https":
+        trust = ssl.create_default_context()  # the system's, or those of SSL_CERT_FILE
+    if service.authority is not None:
+        if isinstance(trust, bool):
+            raise UserError(f"authority has no effect with {address.scheme}; it goes with https.")
+        try:
+            text = read_bytes(Path(service.authority), 2**20).decode("ascii")
+            trust.load_verify_locations(cadata=text)
+        except (ssl.SSLError, ValueError) as error:
+            what = f"authority: {service.authority} holds no certificates in PEM"
+            raise UserError(f"{what} ({summary(error)}).") from None
+    return Line(address, sent, _secrets([url, *service.headers.values()], headers), trust)
+
+
+def _session(service: Service, line: Line) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=line.trust),
+        timeout=aiohttp.ClientTimeout(total=service.timeout),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,  # :func:`_unpacked` does it within bounds
+        trust_env=False,  # no proxies, no passwords from .netrc
+    )
+
+
+async def _post(
+    session: aiohttp.ClientSession,
+    line: Line,
+    data: dict[str, Any],
+    timeout: float,
+    received: bytearray,
+    entry: dict[str, Any],
+) -> Response:
+    """Send one request; `received` grows by what comes back, and `entry` gets the status.
+
+    Raises :class:`Retry` if there is no response, and :class:`Odd` if it is too large.
+    """
+    try:
+        request = session.post(line.address, headers=line.headers, allow_redirects=False, **data)
+        async with request as response:
+            entry["status"] = response.status
+            async for part in response.content.iter_any():
+                received += part
+                if len(received) > LARGEST_RESPONSE:
+                    response.close()
+                    raise Odd(f"it sent more than {LARGEST_RESPONSE:,} bytes and was cut off")
+    except aiohttp.ClientConnectorCertificateError as error:
+        reason = getattr(error.certificate_error, "verify_message", "") or "no reason given"
+        way = "; name the authority that signed it in a file of your own: authority: FILE.pem"
+        raise Odd("its certificate is not trusted (", reason, f"){way}") from None
+    except (TimeoutError, aiohttp.ClientError) as error:
+        slow = f"no complete response within {timeout:g} s"
+        raise Retry(
+            slow if isinstance(error, TimeoutError) else type(error).__name__, 0.0
+        ) from None
+    encoding = response.headers.get("Content-Encoding", "identity")
+    return Response(response.status, response.headers, _unpacked(bytes(received), encoding))
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    """A body without its compression, which was not asked for and may be a bomb."""
+    if encoding == "identity" or not body:
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise Odd("it answered in the encoding ", encoding, ", which was not asked for")
+    try:
+        content = zlib.decompressobj(wbits=47).decompress(body, LARGEST_RESPONSE + 1)
+    except zlib.error:
+        raise Odd("what it sent is no ", encoding, ", as it says") from None
+    if len(content) > LARGEST_RESPONSE:
+        raise Odd(f"unpacked, it sent more than {LARGEST_RESPONSE:,} bytes")
+    return content
+
+
+def _rows(response: Response, line: Line, service: Service, count: int, classes: int) -> list[Any]:
+    """The answers in a response, one for each image; raises :class:`Retry` or :class:`Odd`."""
+    status, headers, body = response
+    start = body[:2000].decode(errors="replace").strip()
+    if status in TRY_AGAIN:
+        said = f": {_shown(line.secrets, start)}" if start else ""
+        raise Retry(f"status {status}{said}", _seconds(headers.get("Retry-After")))
+    if 300 <= status < 400:
+        location = headers.get("Location", "nothing")
+        raise Odd(f"it redirects ({status}) to ", location, "; give the final address")
+    if not 200 <= status < 300:
+        what = f"status {status}; 200 is expected, so check address and headers; it says "
+        raise Odd(what, start or "nothing")
+    return rows_of(body, service, count, classes)
+
+
+def _told(error: Odd, line: Line, where: str) -> str:
+    """A refusal as a sentence."""
+    parts = [_shown(line.secrets, p) if i % 2 else p for i, p in enumerate(error.args)]
+    return f"{where}: {''.join(parts)}."
+
+
+def _brief(value: Any) -> str:
+    """A document in one line, long texts and lists shortened."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, str) and len(value) > 60:
+            return f"{value[:30]}... ({len(value):,} characters)"
+        if isinstance(value, list) and len(value) > 5:
+            return [*map(short, value[:3]), f"... ({len(value):,} in all)"]
+        if isinstance(value, dict):
+            return {key[:60]: short(each) for key, each in list(value.items())[:20]}
+        return [short(each) for each in value] if isinstance(value, list) else value
+
+    return json.dumps(short(value))[:1000]
+
+
+def _body(service: Service, images: list[Any], classes: int) -> dict[str, Any]:
     """The body of a request as aiohttp takes it: ``data`` or ``json``."""
     if service.body == "raw":
         return {"data": images[0]}
     if service.body == "multipart":
-        form = aiohttp.FormData()
+        form, kind = aiohttp.FormData(), service.image
         for i, content in enumerate(images):
-            form.add_field(service.images, content, filename=f"{i}.png", content_type="image/png")
+            name = f"{i}.{kind}"
+            form.add_field(service.images, content, filename=name, content_type=f"image/{kind}")
         return {"data": form}
-    written = [_written(content, service) for content in images]
-    return {"json": _document(service, written[0] if service.single else written)}
+    return {"json": document(service, images, classes)}
 
 
 def _address(url: str) -> URL:
@@ -290,14 +375,18 @@ def _secrets(templates: list[str], headers: dict[str, str]) -> list[str]:
     return sorted((word for word in words if len(word) >= SHORTEST_SECRET), key=len, reverse=True)
 
 
+def _hidden(secrets: list[str], text: str) -> str:
+    """Text without what is secret."""
+    for secret in secrets:
+        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
+    return text
+
+
 def _shown(secrets: list[str], value: Any) -> str:
     """What a service sent, quoted and short, without control characters and secrets."""
     if isinstance(value, dict | list):
         return f"a {type(value).__name__}"
-    text = str(value)
-    for secret in secrets:
-        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
-    return repr(re.sub(r"\. +", ".", text[:60]))
+    return repr(re.sub(r"\. +", ".", _hidden(secrets, str(value))[:160]))[:200]
 
 
 def _open_journal(
@@ -343,37 +432,6 @@ def _append(journal: Path, entry: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _written(content: bytes, service: Service) -> Any:
-    """An image as JSON holds it."""
-    if service.image == "png_base64":
-        return base64.b64encode(content).decode()
-    with Image.open(io.BytesIO(content)) as image:
-        return np.atleast_3d(np.array(image)).tolist()
-
-
-def _document(service: Service, written: Any) -> Any:
-    """The JSON of a request: `extra` with the images at their path, perhaps through its lists."""
-    document: Any = copy.deepcopy(service.extra)
-    inner, (*path, last) = document, service.images.split(".")
-    for key in path:
-        inner = inner[int(key)] if isinstance(inner, list) else inner.setdefault(key, {})
-    inner[int(last) if isinstance(inner, list) else last] = written
-    return document
-
-
-def _check_status(status: int, headers: CIMultiDictProxy[str]) -> None:
-    if status in TRY_AGAIN:
-        raise Retry(f"status {status}", _seconds(headers.get("Retry-After")))
-    if 300 <= status < 400:
-        location = headers.get("Location", "nothing")
-        raise Odd(f"it redirects ({status}) to ", location, "; give the final address")
-    if not 200 <= status < 300:
-        raise Odd(f"status {status}; 200 is expected, so check address and headers")
-    encoding = headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
-        raise Odd("it answered in the encoding ", encoding, ", which was not asked for")
-
-
 def _seconds(retry_after: str | None) -> float:
     """Seconds from now that a Retry-After header means; 0 if there is none or it makes no sense."""
     try:
@@ -382,70 +440,3 @@ def _seconds(retry_after: str | None) -> float:
         return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0
-
-
-def _rows(body: bytearray, service: Service, count: int) -> list[Any]:
-    """The list of answers in a response."""
-    try:
-        document = json.loads(body, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        start = body[:2000].decode(errors="replace")
-        raise Odd("it answered no JSON (", error, "), which begins with ", start) from None
-    rows = _at(document, service.answers, "answers")
-    rows = [rows] if service.one else rows
-    if not isinstance(rows, list) or len(rows) != count:
-        what = f"{len(rows)} answers" if isinstance(rows, list) else type(rows).__name__
-        raise Odd(f"{what} at {service.answers!r}; a list of {count} is needed")
-    return rows
-
-
-def _at(value: Any, path: str, field: str) -> Any:
-    """What lies at a path in a document."""
-    for key in path.split(".") if path else []:
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            has = ", ".join(list(value)[:5]) if isinstance(value, dict) else type(value).__name__
-            raise Odd(f"there is no {key!r} of {field}: {path!r}; the document has ", has, " there")
-    return value
-
-
-def _answer(row: Any, service: Service, class_names: list[str]) -> Row:
-    """One answer of a service."""
-    if service.label is not None:
-        return _class_number(_at(row, service.label, "label"), class_names)
-    scores = _at(row, str(service.scores), "scores")
-    if isinstance(scores, dict):
-        pairs = list(scores.items())
-    elif not isinstance(scores, list):
-        raise Odd(f"scores is a {type(scores).__name__}; a list or a mapping is needed")
-    elif scores and all(isinstance(score, dict) for score in scores):
-        keys = (service.label_key, service.score_key)
-        pairs = [tuple(_at(score, key, "scores") for key in keys) for score in scores]
-    else:
-        return [_number(value) for value in scores]
-    answer = {_class_number(name, class_names): _number(value) for name, value in pairs}
-    if not answer or len(answer) < len(pairs):
-        raise Odd("a class is named twice" if answer else "no class is named")
-    return answer
-
-
-def _number(value: Any) -> float:
-    # compared with the largest float, because a whole number of JSON may be too large for one
-    right = isinstance(value, int | float) and not isinstance(value, bool)
-    if not right or not abs(value) <= sys.float_info.max:
-        raise Odd("", value, " is not accepted as a score; a finite number is")
-    return float(value)
-
-
-def _class_number(value: Any, class_names: list[str]) -> int:
-    if isinstance(value, str) and value in class_names:
-        return class_names.index(value)
-    digits = isinstance(value, str) and value.isdecimal() and len(value) < 8
-    number = int(value) if digits else value
-    if type(number) is not int or not 0 <= number < len(class_names):
-        known = ", ".join(class_names[:5])
-        raise Odd("", value, f" is no class; known are {known}, or their numbers")
-    return number

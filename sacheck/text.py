@@ -19,6 +19,12 @@ def readable(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
+def number(text: str) -> float:
+    """A number as people and spreadsheets write it, in percent too; ValueError if it is none."""
+    text = text.strip()
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
 def summary(error: Exception) -> str:
     """The first line of what a parser or a stranger's module says."""
     return plain(str(error).strip(), 160) or type(error).__name__

@@ -96,13 +96,90 @@ def test_labels_and_top_k_from_tables(tmp_path):
     assert found[1:] == ("top-k", 2) and found.outputs[0].tolist() == [0, 0.6, 0.3]
 
 
+def as_text(**options: object) -> bytes:
+    """The table as other people write it."""
+    return frame().to_csv(index=False, **options).encode(options.get("encoding", "utf-8"))
+
+
+WAYS = {
+    "semicolons and decimal commas": as_text(sep=";", decimal=","),
+    "tabs, UTF-16": frame().to_csv(index=False, sep="\t").encode("utf-16"),
+    "tabs and decimal commas with exponents": as_text(sep="\t", decimal=",", float_format="%.6e"),
+    "an index of pandas": frame().to_csv().encode(),
+    "an index of pandas, read and written again": frame().reset_index().to_csv().encode(),
+    "rows in another order": frame().iloc[[2, 0, 3, 1]].to_csv().encode(),
+    "probes by path": frame(probe=[f"fp\\probes/{name}" for name in NAMES]).to_csv().encode(),
+    "blanks after commas": as_text().replace(b",", b", "),
+    "another case": as_text().replace(b"probe,", b"Probe ,"),
+    "percent": frame(
+        **{c: [f"{100 * v:.0f} %" for v in SHARES[:, i]] for i, c in enumerate(CLASSES)}
+    )
+    .to_csv(index=False, sep=";")
+    .encode(),
+    "empty lines": as_text().replace(b"\n", b"\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tables_are_read_as_spreadsheets_and_pandas_write_them(tmp_path, way):
+    (tmp_path / "a.csv").write_bytes(WAYS[way])
+    found = read_table(tmp_path / "a.csv", NAMES, CLASSES)
+    assert found.form == "probabilities" and np.allclose(found.outputs, SHARES)
+
+
+def test_a_decimal_comma_is_none_where_commas_separate(tmp_path, refused):
+    (tmp_path / "a.csv").write_text(frame().to_csv(index=False, decimal=",", quoting=1))
+    refused(lambda: read_table(tmp_path / "a.csv", NAMES, CLASSES), "'0,7'", "a number is needed")
+
+
+def test_labels_as_spreadsheets_write_them(tmp_path):
+    path = tmp_path / "a.csv"
+    for labels in (["dog", "cat", "2.0", "1"], [1.0, 0.0, 2.0, 1.0]):
+        pd.DataFrame({"Probe": NAMES, "LABEL": labels}).to_csv(path)
+        assert read_table(path, NAMES, CLASSES).predicted.tolist() == [1, 0, 2, 1]
+    pd.DataFrame({"probe": NAMES, "label": ["dog"] * 4, "score": 0.9}).to_csv(path)
+    found = read_table(path, NAMES, CLASSES)
+    assert found[1:] == ("top-k", 1) and found.outputs[0].tolist() == [0, 0.9, 0]
+    names = ["1,5", "index", "label"]  # classes that look like something else
+    pd.DataFrame({"probe": NAMES, "label": [*names, "1,5"]}).to_csv(path, sep=";", index=False)
+    assert read_table(path, NAMES, names).predicted.tolist() == [0, 1, 2, 0]
+    table = pd.DataFrame(SHARES, columns=names)
+    table.insert(0, "probe", NAMES)
+    table.to_csv(path, sep=";", index=False)
+    assert np.allclose(read_table(path, NAMES, names).outputs, SHARES)
+
+
+def test_arrays_are_read_or_refused(tmp_path, refused):
+    path = tmp_path / "a.npy"
+
+    def read(values, **options):
+        np.save(path, values, **options)
+        return read_table(path, NAMES, CLASSES)
+
+    for values in (SHARES, np.asfortranarray(SHARES.astype(np.float32))):
+        assert np.allclose(read(values).outputs, SHARES)
+    for values in (
+        [1, 0, 2, 1],
+        [[1], [0], [2], [1]],
+        [1.0, 0.0, 2.0, 1.0],
+        np.eye(3, dtype=bool)[[1, 0, 2, 1]],
+    ):
+        found = read(np.array(values))
+        assert found.form == "labels" and found.predicted.tolist() == [1, 0, 2, 1]
+    refused(lambda: read(np.array([1, 2, 3, 1])), "3 for probe-0002.png", "from 0 to 2")
+    refused(lambda: read(np.array([0.5, 2, 1, 1])), "0.5 for probe-0000.png", "whole numbers")
+    refused(lambda: read(np.array([np.nan, 2, 1, 1])), "nan for probe-0000.png")
+    refused(lambda: read(SHARES[:3]), "3 x 3", "4 probes x 3 classes")
+    refused(lambda: read(np.array(["a"] * 4)), "real numbers are needed")
+    refused(lambda: read(np.array([None] * 4), allow_pickle=True), "a.npy cannot be read")
+    huge = b"{'descr': '<f8', 'fortran_order': False, 'shape': (4, 99999999999999), }"
+    huge = b"\x93NUMPY\x01\x00v\x00" + huge.ljust(117) + b"\n"
+    for content in (huge, huge[:30], b"PK\x03\x04" + bytes(100), b""):
+        path.write_bytes(content)
+        refused(lambda: read_table(path, NAMES, CLASSES), "a.npy cannot be read")
+
+
 BAD = {
-    "permuted rows": (
-        frame(probe=[NAMES[i] for i in (0, 2, 1, 3)]),
-        "row 2",
-        "probe-0002.png",
-        "order",
-    ),
     "a probe twice": (frame(probe=[NAMES[0], NAMES[0], *NAMES[2:]]), "probe-0000.png", "two rows"),
     "an unknown probe": (frame(probe=["x.png", *NAMES[1:]]), "'x.png'", "no probe"),
     "a missing cell": (frame(dog=[0.2, None, 0.25, 0.3]), "'dog'", "probe-0001.png"),
@@ -111,7 +188,7 @@ BAD = {
     "infinite": (frame(dog=[0.2, "inf", 0.25, 0.3]), "not finite", "probe-0001.png"),
     "a class too few": (frame().drop(columns="dog"), "cat, cow", "3 classes"),
     "a class too many": (frame(bird=0.0), "bird", "3 classes"),
-    "a row too few": (frame().iloc[:3], "3 rows", "4 are needed"),
+    "a row too few": (frame().iloc[:3], "3 rows", "none for probe-0003.png", "4 are needed"),
     "no probe column": (frame().drop(columns="probe"), "'probe'", "probe-0000.png"),
 }
 
@@ -149,7 +226,7 @@ def test_other_files_are_refused(tmp_path, refused):
     (tmp_path / "a.csv").write_bytes(bytes(range(256)) * 4)
     refused(lambda: read_table(tmp_path / "a.csv", NAMES, CLASSES), "a.csv", "cannot be read")
     (tmp_path / "a.xlsx").write_text("x")
-    refused(lambda: read_table(tmp_path / "a.xlsx", NAMES, CLASSES), "'.xlsx'", ".csv")
+    refused(lambda: read_table(tmp_path / "a.xlsx", NAMES, CLASSES), "'.xlsx'", ".csv or .npy")
     (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
     refused(lambda: read_table(tmp_path / "link.csv", NAMES, CLASSES), "symbolic link")
     refused(lambda: read_table(tmp_path / "none.csv", NAMES, CLASSES), "missing")
@@ -230,7 +307,7 @@ def test_tables_that_confuse_their_parsers_are_refused(tmp_path, refused):
     (tmp_path / "empty.csv").touch()
     refused(read("empty.csv"), "empty.csv")
     (tmp_path / "wide.csv").write_text("probe" + "," * 100_000 + "\n")
-    refused(read("wide.csv"), "100,001 columns", "at most 7")
+    refused(read("wide.csv"), "100,001 columns", "at most 8")
     (tmp_path / "steers.csv").write_text(
         "probe,\x1b[2J\n" + "".join(f"{name},1\n" for name in NAMES)
     )

@@ -17,18 +17,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
-from sacheck import answers, calibration, fingerprint, images, report
+import sacheck
+from sacheck import answers, calibration, description, fingerprint, images, manual, report
+from sacheck import case as case_module
 from sacheck import cli as command_line
 from sacheck.weights import ModelFile
 from sacutils import attacks, figures, training
 from sacutils.attacks import Task
-from sacutils.files import UserError, sha256
+from sacutils.files import UserError, home, sha256
 from tests.conftest import listing, recipe, save_weights
 
 SERVICE = "scores: ''\nbatch: 8\nretries: 3\nrate: 1000\n"
@@ -204,6 +208,35 @@ def test_a_service_that_shows_labels_only(cli, case, serve, mapping, tmp_path):
         assert code == 0 and "output form: labels" in text
         code, text, _ = verify(cli, case, out)
         assert code in codes and "labels; the suspect shows labels" in text, text
+
+
+def test_one_request_is_tried_before_any_budget_is_spent(cli, case, serve, mapping, tmp_path):
+    suspect, before = serve(case["stolen"]), listing(tmp_path)
+    arguments = ["--url", suspect.url, "--service", mapping / "scores.yaml", "--try-one"]
+    code, text, error = cli("query", case["folder"] / "fp", *arguments)
+    assert (code, error) == (0, "") and suspect.requests == 1 and listing(tmp_path) == before
+    assert "POST http" in text and '{"predictions": [[' in text and "8 of 8 anchors agree" in text
+    assert text.count("the owner's model says") == 8 and "output form: probabilities" in text
+
+
+def test_the_verbs_are_functions_too(cli, case, serve, mapping, tmp_path):
+    fp, known = case["folder"] / "fp", case["folder"] / "independent"
+    asked = {"url": serve(case["stolen"]).url, "service": mapping / "scores.yaml"}
+    told = sacheck.query(fp, tmp_path / "a.json", **asked)
+    assert list(told.answers) == [tmp_path / "a.json"] and "output form: probabilities" in told.text
+    files = {"independent": [str(known)], "out": str(tmp_path / "v.json")}
+    judged = sacheck.verify(str(fp), str(tmp_path / "a.json"), **files)
+    assert judged.verdict.verdict == "derivation"
+    schema = case_module.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    written = json.loads((tmp_path / "v.json").read_text())
+    jsonschema.validate(written, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(written | {"more": 1}, schema)
+    with pytest.raises(UserError, match="exactly one"):
+        sacheck.query(fp, tmp_path / "b.json")
+    with pytest.raises(AttributeError):
+        _ = sacheck.nothing
 
 
 def test_a_service_that_fails_every_third_request(cli, case, serve, mapping, tmp_path):
@@ -467,7 +500,29 @@ def test_wrong_uses_are_refused_and_write_nothing(cli, case, tmp_path, turned_do
         ([*own, "--images", folder / "images", "--layout", "nhwc"], "ONNX files only"),
         ([*query, "--table", out, "--architecture", "vgg_s"], "--architecture has no effect"),
         ([*query, "--table", out, "--maximum", 255], "--maximum has no effect with --table"),
-        ([*query, "--url", "http://x/", "--service", out, "--mean", "0.5"], "--mean", "--url"),
+        (
+            [*query[:2], "--url", "http://x/", "--service", "djl", "--name", "x", "--try-one"],
+            "--name has no effect with --try-one",
+        ),
+        ([*query, "--url", "http://x/", "--service", "kserve", "--try-one"], "--out has no effect"),
+        ([*query, "--url", "http://x/", "--service", "kserve", "--architecture", "vgg_s"], "--url"),
+        (
+            [
+                *query,
+                "--url",
+                "http://x/",
+                "--service",
+                "torchserve",
+                "--mean",
+                "0.5",
+                "--std",
+                "1",
+            ],
+            "mean, std has no effect with image: png",
+        ),
+        ([*query, "--url", "http://x/", "--service", "kserv"], "kserv is no file", "kserve"),
+        ([*query, "--table", out, "--try-one"], "--try-one has no effect with --table"),
+        ([*query[:2], "--table", out], "--out is needed"),
         ([*query, "--model", folder, "--name", "x"], "--name has no effect"),
     ]:
         turned_down(arguments, words)
@@ -477,11 +532,26 @@ def test_wrong_uses_are_refused_and_write_nothing(cli, case, tmp_path, turned_do
 def test_help_teaches(cli):
     code, text, _ = cli("--help")
     assert code == 0
-    for word in ("fingerprint", "query", "verify", "sibling", "commitment"):
+    for word in ("fingerprint", "query", "verify", "sibling", "commitment", "Exit codes: 0"):
         assert word in text
-    for verb in ("fingerprint", "query", "verify"):
+    for command in command_line.app.registered_commands:
+        verb = command.name or command.callback.__name__
         code, text, _ = cli(verb, "--help")
-        assert code == 0 and "--help" in text
+        assert code == 0 and f"Examples:\n    sacheck {verb} " in text, verb
+
+
+def test_the_page_of_the_command_is_fresh():
+    page = (home() / "book" / "command.md").read_text(encoding="utf-8")
+    assert page == manual.page(), "python -m sacheck.manual > book/command.md"
+    assert page.startswith("# The command sacheck") and "$shape" in page
+    for name in description.ready_made():
+        assert f"| `{name}` |" in page
+
+
+def test_the_shell_completes():
+    words = {"_SACHECK_COMPLETE": "complete_bash", "COMP_WORDS": "sacheck qu", "COMP_CWORD": "1"}
+    done = CliRunner().invoke(command_line.app, [], env=words, prog_name="sacheck")
+    assert done.output == "query\n"
 
 
 def test_folder_of_images_without_classes(cli, run, case, tmp_path):
@@ -558,8 +628,6 @@ def hostile(kind: str, case: dict[str, Any], folder: Path) -> list[Any]:
             table.iloc[3, 2] = "-inf"
         case "wrong class count":
             table = table.iloc[:, :-1]
-        case "permuted rows":
-            table = table.iloc[::-1]
         case "duplicated probes":
             table["probe"] = [own.names[0], *own.names[:-1]]
         case "missing cells":
@@ -576,7 +644,6 @@ KINDS = [
     "NaN",
     "infinite",
     "wrong class count",
-    "permuted rows",
 ]
 KINDS += ["duplicated probes", "missing cells"]
 

@@ -10,6 +10,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,7 +20,7 @@ import pytest
 from PIL import Image
 
 from sacheck import service
-from sacheck.service import Service
+from sacheck.description import Service, load_service
 from tests.conftest import listing
 
 CLASSES = ["cat", "dog", "cow"]
@@ -274,9 +275,14 @@ def test_waits_grow_and_follow_the_service(ask, server, refused):
         server.respond = lambda handler, body, odd=odd: send(handler, {}, 503, Retry_After=odd)
         refused(lambda: ask(), "503")
         assert max(ask.waits) < 4
+    ask.waits.clear()
+    server.respond = lambda handler, body: send(handler, {}, 429, Retry_After="90")
+    refused(lambda: ask(), "429")
+    assert [wait for wait in ask.waits if wait > 4] == [90, 90]  # a quota per minute
+    ask.waits.clear()
     server.respond = lambda handler, body: send(handler, {}, 503, Retry_After="99999999")
-    refused(lambda: ask(), "503")
-    assert max(ask.waits) == service.LARGEST_WAIT
+    refused(lambda: ask(), "503", "99,999,999 s", "after 1 tries", "goes on from there")
+    assert max(ask.waits, default=0) < 4
 
 
 def test_the_rate_is_kept(ask, server, monkeypatch):
@@ -377,12 +383,24 @@ def test_an_endless_response_is_cut_off(ask, server, refused, tmp_path, monkeypa
     assert all(100_000 < line["bytes"] < 400_000 for line in calls(tmp_path)[1:])
 
 
-def test_what_is_compressed_is_refused_and_never_unpacked(ask, server, refused, tmp_path):
-    bomb = gzip.compress(bytes(10_000_000))
-    server.respond = lambda handler, body: send(handler, bomb, Content_Encoding="gzip")
-    refused(lambda: ask(), "'gzip'", "not asked for")
-    assert server.requests == 1 and server.headers[0]["Accept-Encoding"] == "identity"
-    assert calls(tmp_path)[1]["bytes"] == len(bomb)
+@pytest.mark.parametrize("encoding, pack", [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_what_is_compressed_is_unpacked_within_bounds(
+    ask, server, refused, tmp_path, encoding, pack
+):
+    good = {"predictions": [{"scores": scores_of(n)} for n in range(4)]}
+    server.respond = lambda handler, body: send(
+        handler, pack(json.dumps(good).encode()), Content_Encoding=encoding
+    )
+    refused(lambda: ask(), "4 answers", "a list of 2")  # the third request has two images
+    assert server.requests == 3 and server.headers[0]["Accept-Encoding"] == "identity"
+    bomb = pack(bytes(10_000_000))
+    server.respond = lambda handler, body: send(handler, bomb, Content_Encoding=encoding)
+    refused(lambda: ask(), "unpacked, it sent more than 8,388,608 bytes")
+    assert calls(tmp_path)[-1]["bytes"] == len(bomb) < 20_000
+    server.respond = lambda handler, body: send(handler, b"{}", Content_Encoding=encoding)
+    refused(lambda: ask(), f"no '{encoding}', as it says")
+    server.respond = lambda handler, body: send(handler, b"{}", Content_Encoding="br")
+    refused(lambda: ask(), "'br'", "not asked for")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -454,7 +472,7 @@ BAD = {
         lambda n: {"scores": {"No. 5\x1b[31m\nx": 1}},
         r"'No.5\x1b[31m\nx'",
     ),
-    "fields that are no plain words": (lambda n: {"a. b\n\x1b[31m": 1}, r"'a.b\n\x1b[31m'"),
+    "fields that are no plain words": (lambda n: {"a. b\n\x1b[31m": 1}, r"a.b\\n\\u001b[31m"),
     "a nested class": (
         lambda n: {"scores": [{"label": json.loads("[" * 900 + "]" * 900), "score": 1}]},
         "a list",
@@ -472,7 +490,7 @@ def test_bad_answers_are_refused_before_they_are_kept(ask, server, refused, tmp_
 
 
 def test_bad_labels_are_refused(ask, server, refused):
-    for value in (3, -1, 1.5, True, None, "bird", [1]):
+    for value in (3, -1, 1.5, True, None, "bird", [1], "LABEL_3", "9" * 5000, 3.0):
         answering(server, lambda n, value=value: {"label": value})
         refused(lambda: ask(label="label"), "no class")
 
@@ -485,7 +503,7 @@ def test_bad_labels_are_refused(ask, server, refused):
         (b'{"predictions": [{"scores": {"cat": 0.1, "cat": 0.9}}]}', ["'cat' occurs twice"]),
         (b'{"predictions": []}', ["0 answers", "4 is needed"]),
         (b'{"predictions": 3}', ["int", "4 is needed"]),
-        (b"[]", ["'predictions'", "list"]),
+        (b"[]", ["'predictions'", "'[]'"]),
     ],
 )
 def test_bad_documents_are_refused(ask, server, refused, body, words):
@@ -495,9 +513,11 @@ def test_bad_documents_are_refused(ask, server, refused, body, words):
 
 def test_other_statuses_are_refused_at_once(ask, server, refused):
     for status in (400, 401, 404, 418):
-        server.respond = lambda handler, body, status=status: send(handler, {}, status)
+        server.respond = lambda handler, body, status=status: send(
+            handler, {"detail": "field required"}, status
+        )
         before = server.requests
-        refused(lambda: ask(), f"status {status}")
+        refused(lambda: ask(), f"status {status}", "field required")
         assert server.requests == before + 1
 
 
@@ -614,13 +634,13 @@ def test_headers_that_cannot_be_sent_are_refused_without_their_value(
 def test_service_files_are_read_or_refused(tmp_path, refused):
     path = tmp_path / "s.yaml"
     path.write_text("scores: output\nbatch: 2\nheaders: {X: y}\n")
-    assert service.load_service(path) == Service(scores="output", batch=2, headers={"X": "y"})
+    assert load_service(path) == Service(scores="output", batch=2, headers={"X": "y"})
     for text, *words in [
         ("", "scores", "label"),
         ("scores: a\nlabel: b", "one of scores and label"),
         ("scores: a\nbatch: 0", "batch"),
-        ("scores: a\nbody: raw", "batch must be 1"),
-        ("scores: a\nurl: x", "url", "accepted here are body, image, images"),
+        ("scores: a\nbody: raw\nbatch: 2", "batch must be 1"),
+        ("scores: a\nurl: x", "url", "accepted here are body, image, layout"),
         ("scores: a\nredirect_hosts: [x]", "redirect_hosts"),
         ("scores: a\nbatch: 1000", "batch = 1000", "256"),
         ("scores: a\nextra: {when: 2024-01-01}", "extra.when", "JSON"),
@@ -640,7 +660,7 @@ def test_service_files_are_read_or_refused(tmp_path, refused):
         ("just text", "s.yaml"),
     ]:
         path.write_text(text)
-        refused(lambda: service.load_service(path), "s.yaml", *words)
-    refused(lambda: service.load_service(tmp_path / "none.yaml"), "missing")
+        refused(lambda: load_service(path), "s.yaml", *words)
+    refused(lambda: load_service(tmp_path / "none.yaml"), "missing")
     path.write_text("scores: a\nheaders: {X: [my-secret]}")
-    assert "my-secret" not in refused(lambda: service.load_service(path), "headers")
+    assert "my-secret" not in refused(lambda: load_service(path), "headers")
