@@ -42,7 +42,7 @@ COMPARED = ("attacker data", "owner data", "students of another")
 """The independent models that the last of them are compared with."""
 TOLERANCE = 2.0**-11
 """What half precision may change in a distance: the rounding of a number between 1 and 2."""
-P_TOLERANCE = 0.05
+P_TOLERANCE = 0.02
 """What it may change in a p-value, as a share of it."""
 
 
@@ -72,10 +72,8 @@ def models(run: Run) -> pd.DataFrame:
         step = STEPS[spec.step]
         row = {"model": name, "group": step.label, "role": step.role}
         row |= {"negatives": kinds.get(spec.step, ""), "new_labels": step.new_labels}
-        row |= {
-            "architecture": spec.architecture,
-            "chain": str(tables.clusters(np.array([name]))[0]),
-        }
+        row["architecture"] = spec.architecture
+        row["chain"] = tables.clusters(np.array([name]))[0]
         rows.append(row | {key: record[key] for key in ("test_accuracy", "fidelity")})
     return pd.DataFrame(rows)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.stats import t as student_t
 from sacbook import labpack, saclab
 from sacutils import correlation, evaluation, siblings
 from sacutils.files import home
+from sacutils.probes import PROBE_SETS
 from sacutils.run import open_run
 
 ALLOWED = ("numpy", "pandas", "matplotlib")
@@ -122,6 +124,15 @@ def test_half_precision_keeps_every_label():
     half = labpack.halved(logits)
     assert half.dtype == np.float16 and (half.argmax(2) == logits.argmax(2)).all()
     assert np.abs(half - logits).max() < 0.01
+
+
+def test_models_with_fewer_classes_are_filled_up_and_read_back():
+    logits = {"wide": torch.randn(3, 6), "narrow": torch.randn(3, 4)}
+    run = SimpleNamespace(logits=dict.fromkeys(PROBE_SETS, logits), names=lambda: list(logits))
+    stored = labpack.answers(run)["w"]
+    assert stored.shape == (2, 3, 6) and stored.dtype == np.float16
+    for row, values in enumerate(logits.values()):
+        assert np.allclose(saclab.answers(stored, row), values.numpy(), atol=2e-3)
 
 
 def test_checks_of_the_lab_know_right_wrong_and_nothing(capsys):
