@@ -107,8 +107,10 @@ def data(
     groups, comparisons = _comparisons(models["step"].to_numpy(str))
     shades = figures.plt.get_cmap(figures.MATRIX)(np.linspace(0, 1, 32))[:, :3]
     first = {"probes": tables.SAC_W[0], "form": correlation.FORMS[tables.SAC_W[1]]}
+    first |= {"n": int(distances["n_probes"].max())}
+    first |= {"attack": LABELS[ATTACK], "negatives": MAIN_NEGATIVES}
     return {
-        "first": first | {"attack": LABELS[ATTACK], "negatives": MAIN_NEGATIVES},
+        "first": first,
         "models": _models(models),
         "groups": groups,
         "comparisons": comparisons,

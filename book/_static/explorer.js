@@ -456,7 +456,7 @@
       axis.push(s("line", { x1: scale(value), x2: scale(value), y1: y, y2: y + 5, class: "explorer-axis" }));
       axis.push(s("text", { x: scale(value), y: y + 18, "text-anchor": "middle" }, String(value)));
     }
-    const score = choice.form === data.agreement ? "share of probes with another label than the source's" : "correlation distance d to the source";
+    const score = choice.form === data.agreement ? "share of unequal labels" : "correlation distance d to the source";
     axis.push(s("text", { x: width / 2, y: y + 36, "text-anchor": "middle" }, `${score} (0: as the source)`));
     const shade = s("rect", { x: PAD, y: TOP - 8, width: Math.max(0, x - PAD), height: y - TOP + 8, class: "explorer-called" });
     parts.back.replaceChildren(shade, ...axis);

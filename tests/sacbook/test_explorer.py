@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,19 +111,24 @@ def test_bounds_are_those_of_evaluation(made, small):
     assert not bounds
 
 
+def decoded(code: str, kept: dict[str, Any]) -> torch.Tensor:
+    """The logits that a code stands for, float64, shape (n, classes)."""
+    low, high, span = kept["scale"]
+    levels = np.array([explorer.DIGITS.index(letter) for letter in code]) / 63
+    rows = levels.reshape(kept["shown"], -1)
+    return torch.tensor(low + rows[:, :1] * (high - low) - span * rows[:, 1:] ** 2)
+
+
 def test_answers_are_kept_well_enough_for_a_picture(made, answers):
-    low, high, span = made["answers"]["scale"]
     source = answers["w"][SOURCE][:8]
     order = source.argmax(1).argsort(stable=True)
     for code, name in zip(made["answers"]["codes"]["SAC-w"], answers["w"], strict=True):
-        levels = np.array([explorer.DIGITS.index(letter) for letter in code]) / 63
-        rows = levels.reshape(8, 6)
-        logits = low + rows[:, :1] * (high - low) - span * rows[:, 1:] ** 2
+        logits = decoded(code, made["answers"])
         exact = answers["w"][name][order]
         for form in ("logits", "probabilities"):
             drawn, true = (
                 correlation.cosine_matrix(correlation.to_form(each.double(), form))
-                for each in (torch.tensor(logits), exact)
+                for each in (logits, exact)
             )
             assert (drawn - true).abs().max() < 0.06
 
@@ -294,6 +300,28 @@ def test_keys_and_pointer_choose_a_model(page):
     assert reached == expected
 
 
+@pytest.mark.browser
+def test_matrices_are_those_of_the_answers(page):
+    data = json.loads(page.execute_script("return document.querySelector('.explorer script').text"))
+    kept, colours = data["answers"], [tuple(colour) for colour in data["colours"]]
+    pixels = "return [...document.querySelectorAll('.explorer canvas')].map((c) => [...c"
+    pixels += ".getContext('2d').getImageData(0, 0, c.width, c.height).data])"
+    for form in [*correlation.FORMS, explorer.AGREEMENT]:
+        choose(page, probes="SAC-w", form=correlation.FORMS.get(form, form))
+        dots = page.find_element(By.CSS_SELECTOR, ".explorer [role=listbox]")
+        model = int(dots.get_attribute("aria-activedescendant").split("-")[-1])
+        for place, shown in zip((0, 1 + model), page.execute_script(pixels), strict=True):
+            logits = decoded(kept["codes"]["SAC-w"][place], kept)
+            if form == "matched":
+                logits, known = logits / kept["temperatures"]["SAC-w"][place], "probabilities"
+            else:
+                known = form if form in correlation.FORMS else "labels"
+            matrix = correlation.cosine_matrix(correlation.to_form(logits, known))
+            levels = (matrix / 0.5).clamp(max=1) * (len(colours) - 1)
+            drawn = [colours.index(tuple(rgb[:3])) for rgb in np.reshape(shown, (-1, 4)).tolist()]
+            assert np.abs(levels.flatten().numpy() - drawn).max() < 0.51
+
+
 CONTRAST = """
 const linear = (v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
 const light = (colour) => {
@@ -317,6 +345,16 @@ return {
 };
 """
 
+OUTSIDE = """
+const wide = document.documentElement.clientWidth;
+const parts = [...document.querySelectorAll(".explorer-app, .explorer-app *")].filter((e) => {
+  const box = e.getBoundingClientRect();
+  return e.getClientRects().length && (box.right > wide || box.left < 0);
+});
+const scrolls = document.documentElement.scrollWidth > wide ? ["the page scrolls"] : [];
+return parts.map((e) => e.outerHTML.slice(0, 80)).concat(scrolls);
+"""
+
 
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -328,15 +366,10 @@ def test_it_is_readable_on_a_phone_and_in_the_dark(page, theme):
         found = page.execute_script(CONTRAST)
         assert min(found["text"], found["words"]) >= 4.5, found
         assert min(found["dots"], found["lines"]) >= 2, found
-        outside = page.execute_script(
-            "const wide = document.documentElement.clientWidth;"
-            "return [...document.querySelectorAll('.explorer-app, .explorer-app *')].filter((e) =>"
-            "  e.getClientRects().length && !e.matches('.explorer-sr') &&"
-            "  (e.getBoundingClientRect().right > wide || e.getBoundingClientRect().left < 0)"
-            ").map((e) => e.outerHTML.slice(0, 80)).concat("
-            "document.documentElement.scrollWidth > wide ? ['the page scrolls'] : [])"
-        )
-        assert not outside, outside
+        for form in (explorer.AGREEMENT, "probabilities"):  # each has its own axis
+            choose(page, form=form)
+            outside = page.execute_script(OUTSIDE)
+            assert not outside, outside
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
