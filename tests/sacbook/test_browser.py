@@ -169,7 +169,7 @@ def test_the_keyboard_can_be_seen_on_everything_that_it_reaches(session, address
     none(hidden)
 
 
-def test_folds_are_announced_by_the_words_that_they_show(session, address, light):
+def test_folds_are_announced_by_the_words_that_they_show(session, address):
     session.get(address + "notebooks/04_extraction.html")
     names = [
         (fold.accessible_name, " ".join(fold.text.split()))
@@ -228,11 +228,11 @@ def test_every_link_of_the_archive_leads_somewhere_without_a_network(unpacked):
             except HTTPError as error:
                 failed.append(f"{name}: {error}")
                 continue
-            for attribute, link in re.findall(r'\b(href|src)="([^"]+)"', page):
+            for attribute, link in re.findall(r'\b(href=|src=|0; url=)"?([^"]+)"', page):
                 parts = urlsplit(urljoin(address + name, unescape(link)))
                 if not parts.geturl().startswith(address):
                     # a reader may follow a link to the world; a page may not need it
-                    failed += [f"{name}: {link}"] if attribute == "src" else []
+                    failed += [f"{name}: {link}"] if attribute == "src=" else []
                 elif (target := unquote(parts.path[1:])) not in seen:
                     seen.add(target)
                     waiting.append(target)
@@ -241,7 +241,7 @@ def test_every_link_of_the_archive_leads_somewhere_without_a_network(unpacked):
 
 
 def test_from_disk_the_search_shows_chapters_first_with_excerpts(session, unpacked):
-    session.get((unpacked / "book" / "search.html").as_uri() + "?q=fidelity")
+    session.get((unpacked / "book" / "search.html").as_uri() + "?q=correlation")
     WebDriverWait(session, 10).until(
         lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results li p.context")
     )
@@ -251,9 +251,9 @@ def test_from_disk_the_search_shows_chapters_first_with_excerpts(session, unpack
     items = session.find_elements(By.CSS_SELECTOR, "#search-results li")
     links = [item.find_element(By.TAG_NAME, "a").get_attribute("href") for item in items]
     api = ["/api/" in link for link in links]
-    assert any(api) and api == sorted(api), links
+    assert any(api) and not any(api[:10]), links
     excerpts = [item.find_elements(By.CLASS_NAME, "context") for item in items[:5]]
-    assert all("fidelity" in excerpt[0].text.lower() for excerpt in excerpts)
+    assert all("correlation" in excerpt[0].text.lower() for excerpt in excerpts)
 
 
 def test_search_finds_a_word(session, address, light):
