@@ -1,10 +1,8 @@
 """The built book in a browser: complete without network, readable by everyone, no dead ends."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
-from html import unescape
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -173,7 +171,7 @@ def test_folds_are_announced_by_the_words_that_they_show(session, address):
     session.get(address + "notebooks/04_extraction.html")
     names = [
         (fold.accessible_name, " ".join(fold.text.split()))
-        for fold in session.find_elements(By.TAG_NAME, "summary")
+        for fold in session.find_elements(By.CSS_SELECTOR, "main summary")
     ]
     assert len(names) > 5 and all(name for name, _ in names)
     assert all(name == words for name, words in names), names
@@ -228,14 +226,15 @@ def test_every_link_of_the_archive_leads_somewhere_without_a_network(unpacked):
             except HTTPError as error:
                 failed.append(f"{name}: {error}")
                 continue
-            for attribute, link in re.findall(r'\b(href=|src=|0; url=)"?([^"]+)"', page):
-                parts = urlsplit(urljoin(address + name, unescape(link)))
-                if not parts.geturl().startswith(address):
-                    # a reader may follow a link to the world; a page may not need it
-                    failed += [f"{name}: {link}"] if attribute == "src=" else []
-                elif (target := unquote(parts.path[1:])) not in seen:
-                    seen.add(target)
-                    waiting.append(target)
+            parsed = browser.Links(page)
+            for link in parsed.links:
+                target = urlsplit(urljoin(address + name, link))._replace(query="", fragment="")
+                path = unquote(target.geturl().removeprefix(address))
+                if target.geturl() == path:  # a reader may follow a link to the world
+                    failed += [f"{name}: {link}"] if link in parsed.needed else []
+                elif path not in seen:
+                    seen.add(path)
+                    waiting.append(path)
     assert len(seen) > 60
     none(failed)
 
