@@ -48,7 +48,7 @@ NAMES = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
     r'(<button class="btn search-button-field[^>]*?) title="Search" aria-label="Search"': r"\1",
     # a part of the contents by the page whose sections it holds
-    r'(<a class="reference internal" href="[^"]*">([^<]*)</a><details[^>]*>)<summary>': (
+    r'(<a class="[^"]*reference internal" href="[^"]*">([^<]*)</a><details[^>]*>)<summary>': (
         r'\1<summary aria-label="Sections of \2">'
     ),
     # icons inside a button that has a name need none

@@ -43,10 +43,11 @@ STYLE = """
   @bottom-right { content: counter(page); font: 8pt sans-serif; }
 }
 @page turned { size: A4 landscape; }
-body { width: 180mm; margin: 0; padding: 0; font-size: 10pt; overflow: visible; }
+html { font-size: 9.5pt; }
+body { width: 180mm; margin: 0; padding: 0; font-size: 1rem; overflow: visible; }
 .printed > section { break-before: page; }
 .turned { page: turned; width: 267mm; }
-.printed nav ul { list-style: none; }
+.printed nav li { display: list-item; list-style: none; }
 .printed nav p { font-weight: 600; margin: 0.6em 0 0; }
 """
 FIT = """
@@ -152,8 +153,9 @@ def merged(html: Path) -> str:
         chapters.append(f'<section id="answers"><h1>Answers</h1>{"".join(answers)}</section>')
     if listed:
         _move(listed, start, titles)
-        for gone in listed.select("input, label, svg, details summary"):
-            gone.decompose()
+        for item in listed.find_all("li"):
+            if not item.decomposed and not item.find("a"):  # a page that is not printed
+                item.decompose()
     logo = page.select_one("title").get_text().rpartition("—")[2].strip()
     footer = page.select_one("footer .extra_footer, .footer-item .extra_footer, .extra_footer")
     return f"""<!doctype html>

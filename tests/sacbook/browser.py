@@ -153,16 +153,24 @@ def toc_pages(html: Path) -> list[str]:
     return list(dict.fromkeys([start, *links]))
 
 
-class _Links(HTMLParser):
-    def __init__(self) -> None:
+class Links(HTMLParser):
+    """Where a page leads to: its links, the files that it needs, and its anchors."""
+
+    def __init__(self, page: str) -> None:
         super().__init__()
         self.links: set[str] = set()
+        self.needed: set[str] = set()
         self.anchors: set[str] = set()
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         values = dict(attributes)
         self.anchors |= {value for value in (values.get("id"), values.get("name")) if value}
         self.links |= {value for value in (values.get("href"), values.get("src")) if value}
+        if tag == "link" or values.get("src"):
+            self.needed.add(values.get("href") or values.get("src"))
+        if values.get("http-equiv") == "Refresh":
+            self.links.add(values["content"].partition("url=")[2])
 
 
 def broken_links(html: Path) -> list[str]:
@@ -170,8 +178,7 @@ def broken_links(html: Path) -> list[str]:
     pages = {}
     for path in sorted(html.rglob("*.html")):
         if "_static" not in path.parts:
-            pages[path] = _Links()
-            pages[path].feed(path.read_text(encoding="utf-8"))
+            pages[path] = Links(path.read_text(encoding="utf-8"))
     broken = []
     for path, parsed in pages.items():
         for link in sorted(parsed.links):
