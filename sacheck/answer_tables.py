@@ -98,7 +98,9 @@ def _columns(path: Path, names: list[str], class_names: list[str]) -> dict[str, 
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
         first, most = text.partition("\n")[0], 2 * len(class_names) + 2
-        separator = max(",;\t", key=first.count)
+        # that which sets the word probe apart; a class may have a comma in its name
+        cells = {s: [cell.strip(' \r"').lower() for cell in first.split(s)] for s in ",;\t"}
+        separator = next((s for s, found in cells.items() if "probe" in found), ",")
         if first.count(separator) >= most:
             width = f"{first.count(separator) + 1:,} columns; at most {most:,} are needed"
             raise UserError(f"{path} has {width}.")
@@ -106,6 +108,8 @@ def _columns(path: Path, names: list[str], class_names: list[str]) -> dict[str, 
         header, *rows = [[cell.strip() for cell in row] for row in lines if any(row)]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a table ({summary(error)}).") from None
+    while header and not any(row[len(header) - 1 :] != [""] for row in [header, *rows]):
+        header, rows = header[:-1], [row[:-1] for row in rows]  # a spreadsheet's empty column
     # other cases of letters are what people write; a class keeps its own
     header = [h if h in class_names or h.lower() not in WORDS else h.lower() for h in header]
     if len(set(header)) != len(header) or "probe" not in header:

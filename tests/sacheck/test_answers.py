@@ -116,6 +116,7 @@ WAYS = {
     )
     .to_csv(index=False, sep=";")
     .encode(),
+    "empty columns and rows": as_text(sep=";").replace(b"\n", b";;\n") + b";;;;;\n",
     "empty lines": as_text().replace(b"\n", b"\r\n\r\n"),
 }
 
@@ -140,6 +141,13 @@ def test_labels_as_spreadsheets_write_them(tmp_path):
     pd.DataFrame({"probe": NAMES, "label": ["dog"] * 4, "score": 0.9}).to_csv(path)
     found = read_table(path, NAMES, CLASSES)
     assert found[1:] == ("top-k", 1) and found.outputs[0].tolist() == [0, 0.9, 0]
+    names = ["tench, Tinca tinca", "hen, cock, chick", "a; b"]
+    pd.DataFrame({"probe": NAMES, "label": [*names, names[0]]}).to_csv(path)
+    assert read_table(path, NAMES, names).predicted.tolist() == [0, 1, 2, 0]
+    for separator in ",;\t":
+        table = pd.DataFrame(SHARES, columns=names)
+        table.assign(probe=NAMES).to_csv(path, sep=separator, index=False)
+        assert np.allclose(read_table(path, NAMES, names).outputs, SHARES)
     names = ["1,5", "index", "label"]  # classes that look like something else
     pd.DataFrame({"probe": NAMES, "label": [*names, "1,5"]}).to_csv(path, sep=";", index=False)
     assert read_table(path, NAMES, names).predicted.tolist() == [0, 1, 2, 0]
