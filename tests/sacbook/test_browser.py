@@ -1,6 +1,7 @@
 """The built book in a browser: complete without network, readable by everyone, no dead ends."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
