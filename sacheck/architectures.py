@@ -116,6 +116,9 @@ def _timm(name: str, channels: int, classes: int) -> nn.Module:
 
 def _transformers(channels: int, classes: int, folder: Path) -> nn.Module:
     transformers, path = _library("transformers"), folder / "config.json"
+    # it would print names of a stranger's tensors
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     try:
         settings = json.loads(read_bytes(path, LARGEST_CONFIG), object_pairs_hook=once)
         kind = str(settings["model_type"])

@@ -4,6 +4,7 @@ never run as code.
 
 import hashlib
 import json
+import math
 import mmap
 import os
 import signal
@@ -227,12 +228,12 @@ def from_safetensors(path: Path, name: str, channels: int, classes: int) -> nn.M
                     f"{path}: {len(keys):,} tensors; accepted are at most {MOST_TENSORS:,}."
                 )
             what = f"{name} with {channels} channels and {classes} classes"
-            # sizes that a stranger chose are compared before anything is allocated for them
-            devices = ["meta"] if ours else ["meta", "cpu"] if name == "transformers" else ["cpu"]
-            for device in devices:
-                with torch.device(device):
-                    network = architectures.build(name, channels, classes, path.parent).float()
-                network, places = _fitted(path, file, network, ours, what)
+            # these take their size from the weights alone, so nothing is allocated for them
+            with torch.device("meta" if ours or name == "transformers" else "cpu"):
+                network = architectures.build(name, channels, classes, path.parent).float()
+            if name == "transformers":
+                return _as_its_library(path, file, network)
+            network, places = _fitted(path, file, network, ours, what)
             expected = network.state_dict()
             # a counter plays no part in evaluation
             state = {
@@ -243,9 +244,7 @@ def from_safetensors(path: Path, name: str, channels: int, classes: int) -> nn.M
             }
     except safetensors.SafetensorError as error:
         raise UserError(f"{path} is damaged, no safetensors file ({summary(error)}).") from None
-    for key, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise UserError(f"{path}: tensor {plain(key)!r} holds values that are not finite.")
+    _check_finite(path, state)
     network.load_state_dict(state, assign=ours)
     return (network.to(memory_format=torch.channels_last) if ours else network).eval()
 
@@ -284,6 +283,44 @@ def _fitted(
         }
         refuse(f"{path}: tensor {plain(key)!r} ", problems)
     return network, named
+
+
+def _as_its_library(path: Path, file: Any, network: nn.Module) -> nn.Module:
+    """A Hugging Face network with its weights, as its library reads them, which knows what tensors
+    were called in older versions. `network` takes no memory, and no more than the file holds is
+    taken for the one that is made.
+    """
+    shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
+    held = sum(math.prod(shape) for shape in shapes.values())
+    needed = sum(tensor.numel() for tensor in network.parameters())
+    what = f"{path} holds {held:,} numbers, and the network of config.json needs {needed:,}"
+    refuse(what, {"": needed > held})
+    state = {key: file.get_tensor(key) for key in shapes}
+    _check_finite(path, state)
+    try:
+        network, told = type(network).from_pretrained(  # type: ignore[attr-defined]
+            None,
+            config=network.config,
+            state_dict=state,
+            output_loading_info=True,
+            dtype=torch.float32,
+        )
+    except Exception as error:  # whatever the library says to weights of another network
+        raise UserError(
+            f"{path} does not fit config.json ({architectures.named(error)})."
+        ) from None
+    missing = {key for key in told["missing_keys"] if not key.endswith("num_batches_tracked")}
+    for problem, keys in {"lacks": missing, "has unexpected": told["unexpected_keys"]}.items():
+        refuse(
+            f"{path} {problem} tensors, such as {plain(min(keys, default=''))!r}", {"": bool(keys)}
+        )
+    return network.float().eval()
+
+
+def _check_finite(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+    for key, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: tensor {plain(key)!r} holds values that are not finite.")
 
 
 def _unwrapped(keys: set[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -374,7 +375,24 @@ def test_networks_of_libraries(tmp_path, monkeypatch, refused):
 def test_a_hugging_face_config_names_sizes_and_nothing_else(tmp_path, monkeypatch, refused):
     seen = {}
 
+    class Network(nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.config, self.fc = config, nn.Linear(256, config.num_labels)
+
+        def forward(self, x):
+            return {"logits": self.fc(x.flatten(1))}
+
+        @classmethod
+        def from_pretrained(cls, path, config, state_dict, output_loading_info, dtype):
+            assert path is None and output_loading_info and dtype == torch.float32
+            network = cls(config)
+            told = network.load_state_dict(state_dict, strict=False)
+            return network, told._asdict()
+
     class Transformers:
+        logging = mock.Mock()
+
         class AutoConfig:
             @staticmethod
             def for_model(kind, **values):
@@ -382,9 +400,7 @@ def test_a_hugging_face_config_names_sizes_and_nothing_else(tmp_path, monkeypatc
                 return type("Config", (), {})()
 
         class AutoModelForImageClassification:
-            @staticmethod
-            def from_config(config):
-                return nn.Linear(config.num_channels, config.num_labels)
+            from_config = Network
 
     def build(**config):
         (tmp_path / "config.json").write_text(json.dumps(config))
@@ -394,8 +410,23 @@ def test_a_hugging_face_config_names_sizes_and_nothing_else(tmp_path, monkeypatc
     evil = {"auto_map": {"AutoConfig": "x.py"}, "_attn_implementation": "a/b"}
     evil |= {"attn_implementation": "a/b", "quantization_config": {}, "id2label": {"0": "x"}}
     network = build(model_type="resnet", depths=[1, 2], **evil)
-    assert (network.in_features, network.out_features) == (3, 7)
+    assert (network.config.num_channels, network.config.num_labels) == (3, 7)
     assert seen == {"kind": "resnet", "depths": [1, 2]}
+    path, state = tmp_path / "model.safetensors", network.state_dict()
+    save_weights(state, path)
+    expected = network(PIXELS / 255)["logits"].detach().numpy()
+    assert np.allclose(ask(path, "transformers", classes=7), expected, atol=1e-5)
+    for changes, words in [
+        ({"a": torch.ones(9)}, "unexpected tensors, such as 'a'"),
+        ({"fc.bias": torch.ones(9)}, "does not fit config.json"),
+        ({"fc.bias": torch.full((7,), float("nan"))}, "'fc.bias' holds values"),
+    ]:
+        save_weights(state | changes, path)
+        refused(lambda: ask(path, "transformers", classes=7), words)
+    save_weights({"fc.weight": state["fc.weight"], "b": torch.ones(7)}, path)
+    refused(lambda: ask(path, "transformers", classes=7), "lacks tensors, such as 'fc.bias'")
+    save_weights({"fc.weight": state["fc.weight"]}, path)
+    refused(lambda: ask(path, "transformers", classes=7), "1,792 numbers", "needs 1,799")
     for config, *words in [
         ({"model_type": "timm_wrapper", "architecture": "hf-hub:a/b"}, "'timm_wrapper'", "resnet"),
         ({"auto_map": {}}, "no Hugging Face config"),
