@@ -1,5 +1,6 @@
 """What the verbs of the command line need: answers from every source, and a case to judge."""
 
+import csv
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,12 @@ from . import answer_tables, answers, fingerprint, service, verdict, weights
 from .answers import Answers, Record
 from .description import Service
 from .fingerprint import Anchors, Answer, Fingerprint, Model
-from .text import plain, readable, refuse
+from .text import is_clutter, plain, read_bytes, readable, refuse
 from .verdict import RankVerdict, SiblingVerdict
 from .weights import ModelFile, Preprocessing
+
+LARGEST_NAMES = 2**20
+"""Bytes of a file with names of classes."""
 
 
 def preparation(
@@ -28,9 +32,11 @@ def preparation(
     size: int | None = None,
     layout: str | None = None,
     maximum: int | None = None,
+    output: str | None = None,
 ) -> Preprocessing:
     """How images are prepared, from the options of the command line."""
     values = {"mean": mean, "std": std, "size": size, "layout": layout, "maximum": maximum}
+    values |= {"output": output}
     values = {
         k: v.split(",") if k in ("mean", "std") and isinstance(v, str) else v
         for k, v in values.items()
@@ -40,6 +46,17 @@ def preparation(
     except pydantic.ValidationError as error:
         where = "Preparation of images (--mean and so on)"
         raise UserError(plain(sentence(error, where), 300) + ".") from None
+
+
+def class_names(text: str) -> list[str]:
+    """Names of classes, from the option of the command line: with commas, in quotes where a name
+    has one itself, or a .txt file with a name a line.
+    """
+    if text.endswith(".txt"):
+        content = read_bytes(Path(text), LARGEST_NAMES).decode(errors="replace")
+        return [line.strip() for line in content.splitlines() if line.strip()]
+    (row,) = csv.reader([text.replace("\n", " ")], skipinitialspace=True)
+    return [name.strip() for name in row]
 
 
 def refuse_unused(options: dict[str, Any], reason: str) -> None:
@@ -61,16 +78,17 @@ def recorded(model: ModelFile, classes: int) -> tuple[Answer, Model]:
     """A model's file as :func:`fingerprint.make` takes it."""
     described = Model(
         file=readable(model.path.name),
-        sha256=files.sha256(model.path),
+        sha256=weights.digest(model.path),
         architecture=model.architecture,
         preprocessing=model.how,
     )
     return lambda pixels: model.outputs(pixels, classes), described
 
 
-def architecture_of(path: Path, name: str | None) -> str | None:
-    """The name of a file's architecture; None for ONNX, which brings its own."""
-    return None if weights.kind_of(path) == "onnx" else name
+def member(path: Path, architecture: str | None, how: Preprocessing) -> ModelFile:
+    """One of several files of weights; of them, ONNX files bring their own architecture."""
+    onnx = weights.kind_of(path) == "onnx"
+    return ModelFile(path, None if onnx else architecture, how)
 
 
 def weight_files(paths: list[Path]) -> list[Path]:
@@ -91,7 +109,7 @@ def from_file(own: Fingerprint, model: ModelFile) -> Queried:
     """Answers of a file of weights."""
     path, name, how = model
     values = model.outputs(own.pixels, len(own.manifest.class_names))
-    origin = {"kind": "file", "file": path.name, "sha256": files.sha256(path)}
+    origin = {"kind": "file", "file": path.name, "sha256": weights.digest(path)}
     origin["architecture"] = name or "in the file"
     if how != Preprocessing():
         origin["preprocessing"] = how.model_dump_json(exclude_defaults=True)
@@ -109,7 +127,7 @@ def from_folder(
         raise UserError(f"{folder}: {twice[0]} and {twice[1]} would have one answers file.")
     if all(weights.kind_of(path) == "onnx" for path in paths):
         refuse_unused({"--architecture": architecture}, "with ONNX files: they hold their own")
-    models = [ModelFile(path, architecture_of(path, architecture), how) for path in paths]
+    models = [member(path, architecture, how) for path in paths]
     return {out / f"{model.path.stem}.json": from_file(own, model) for model in models}
 
 
@@ -263,7 +281,8 @@ def _inside(paths: Sequence[Path], endings: tuple[str, ...], advice: str) -> lis
     for path in paths:
         inside = [path]
         if path.is_dir():
-            inside = sorted(each for each in path.iterdir() if each.suffix in endings)
+            there = (each for each in path.iterdir() if not is_clutter(each.name))
+            inside = sorted(each for each in there if each.suffix in endings)
         if not inside:
             raise UserError(f"{path} holds no {' or '.join(endings)} files; {advice}.")
         chosen += inside

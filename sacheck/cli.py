@@ -16,6 +16,10 @@ Examples:
   sacheck fingerprint fp --model mine.safetensors --sibling siblings/ --architecture resnet18 \\
       --images held_out/
   sacheck fingerprint simple --kind source --model mine.onnx --images held_out_by_class/""",
+    "enrol": """\b
+Example:
+  sacheck enrol owned --model mine.safetensors --architecture resnet18 --data trained_on/ \\
+      --train "python train.py {data} {seed} {out}" --images held_out/ --reserve unused/""",
     "query": """\b
 Examples:
   sacheck query fp --out suspect.json --model suspect.onnx
@@ -48,6 +52,8 @@ app = typer.Typer(
     p-value, a verdict and, if you like, a page to print or to send. Without siblings, it ranks the
     suspect among independent models.
 
+    `enrol` does the first step, and rehearses the others, by your own training command.
+
     A file from a stranger is never executed: weights are read from safetensors and ONNX only. No
     command uses the network but `query --url`.""",
     epilog=EXIT_CODES,
@@ -56,9 +62,10 @@ app = typer.Typer(
 Path_, Text, Size = Path | None, str | None, int | None
 Kind = Literal["contested", "normal", "source", "w", "m", "jc"]
 Folder = Annotated[Path, Argument(help="The folder of the fingerprint.")]
-ARCHITECTURE = """Of a safetensors file: a name of sacutils/models.py, or module:function of your
-own code, which gets the numbers of channels and classes and returns a network. Own code is run:
-never use a stranger's."""
+ARCHITECTURE = """Of a safetensors file: a name of sacutils/models.py, torchvision:NAME, timm:NAME,
+transformers (as config.json beside the file says), or module:function of your own code, which gets
+the numbers of channels and classes and returns a network. Own code is run: never use a
+stranger's."""
 Architecture = Annotated[Text, Option(help=ARCHITECTURE)]
 IMAGES = "Images that it was not trained on: a folder per class, or a folder without labels."
 KIND = """How probes are chosen: where your model and its siblings differ (contested), for the
@@ -70,7 +77,11 @@ SIBLING = """For kind contested, repeatable: your script and data with another s
 same rule as your model; a file of weights or a folder of them. At least 12, better 19."""
 SURROGATE = "For kind w, repeatable: a model that you extracted from your own, prepared as yours."
 SurrogateArchitecture = Annotated[Text, Option(help="Of surrogates, if not --architecture.")]
-SIDE = "Side of the probe images; else that of the first image."
+NAMES = """Names of the model's outputs in their order: a,b,c or a .txt file with a name a line, to
+which class folders are matched. Else those of the folders, by the alphabet or as numbers."""
+SIDE = "Side of the probe images; else the median of the images' sides."
+OUTPUT = "Of an ONNX model with several outputs, the one that holds the answers."
+Output = Annotated[Text, Option(help=OUTPUT)]
 Mean = Annotated[Text, Option(help="Subtracted from images, such as 0.49,0.48,0.45; with --std.")]
 Std = Annotated[Text, Option(help="Images are divided by it after --mean was subtracted.")]
 InputSize = Annotated[Size, Option(help="Side to which images are resized for the model.")]
@@ -95,6 +106,11 @@ PSEUDO = """Repeatable: a theft that you rehearsed to measure power, as FILE=SIB
 that sibling; for other kinds FILE, made from your model. A folder is accepted as FILE."""
 INDEPENDENT = """For other kinds, repeatable: answers of independent models, or folders of them. At
 least 19 for a level of 0.05."""
+TRAIN = """Your training as a command with {data}, a folder of class folders, {seed} and {out}, the
+file to write, such as "python train.py {data} {seed} {out}". It is run as it is."""
+DATA = "The images that your model was trained on, a folder per class."
+RESERVE = """Images that neither your model was trained on nor probes are chosen from; labels are
+not needed. Rehearsed thefts and controls learn from them."""
 REPORT = "Also write it as one .html page that needs no network."
 ALPHA = "Level of the test; else 0.01 for kind contested and 0.05."
 
@@ -110,7 +126,7 @@ def fingerprint(
     sibling: Annotated[list[Path] | None, Option(help=SIBLING)] = None,
     surrogate: Annotated[list[Path] | None, Option(help=SURROGATE)] = None,
     surrogate_architecture: SurrogateArchitecture = None,
-    class_names: Annotated[Text, Option(help="Class names with commas; else the folders'.")] = None,
+    class_names: Annotated[Text, Option(help=NAMES)] = None,
     channels: Annotated[int, Option(min=1, max=3, help="1 for grey, 3 for colour.")] = 3,
     image_size: Annotated[Size, Option(min=8, max=1024, help=SIDE)] = None,
     mean: Mean = None,
@@ -118,6 +134,7 @@ def fingerprint(
     input_size: InputSize = None,
     layout: Layout = None,
     maximum: Maximum = None,
+    output: Output = None,
 ) -> None:
     """Make a fingerprint folder from your model, and print the commitment to publish."""
     from sacutils import siblings
@@ -138,15 +155,20 @@ def fingerprint(
         raise UserError(f"{what}; without them choose another --kind, such as source.")
     if kind != "w":
         case.refuse_unused({"--surrogate": surrogate}, f"with --kind {kind}")
-    how = case.preparation(mean, std, input_size, layout, maximum)
+    how = case.preparation(mean, std, input_size, layout, maximum, output)
     models = [case.ModelFile(model, architecture, how)]
     relatives = case.weight_files(sibling or [])
-    models += [case.ModelFile(path, architecture, how) for path in relatives]
-    for path in surrogate or []:
-        named = case.architecture_of(path, surrogate_architecture or architecture)
-        models.append(case.ModelFile(path, named, how))
-    pool = read_pool(images, image_size, channels)
-    names = class_names.split(",") if class_names else pool.class_names
+    models += [case.member(path, architecture, how) for path in relatives]
+    others = [
+        case.member(path, surrogate_architecture or architecture, how) for path in surrogate or []
+    ]
+    if others and all(other.architecture is None for other in others):
+        unused = {"--surrogate-architecture": surrogate_architecture}
+        case.refuse_unused(unused, "with ONNX files: they hold their own")
+    models += others
+    names = case.class_names(class_names) if class_names else None
+    pool = read_pool(images, image_size, channels, names)
+    names = names or pool.class_names
     if names is None:
         raise UserError("The images have no classes; name the outputs: --class-names a,b,c")
     models[0].outputs(pool.images.pixels[:2], len(names))  # a bad file is refused before the rest
@@ -157,7 +179,9 @@ def fingerprint(
     needed = siblings.FEWEST_SIBLINGS
     if kind == "contested" and len(relatives) < needed:
         print(f"{len(relatives)} siblings: verify cannot decide with fewer than {needed}.")
-    print(f"""{folder}: {count} probes of kind {kind}, {made.is_anchor.sum()} anchors, answers \
+    size = f"{made.manifest.width} x {made.manifest.height} pixels"
+    print(f"""{made.manifest.images}.
+{folder}: {count} probes of kind {kind}, {size}, {made.is_anchor.sum()} anchors, answers \
 as {made.manifest.form}.
 Commitment: {made.commitment}
 Publish or time-stamp this hash now, keep the folder secret, and open it when you need it: a
@@ -166,12 +190,80 @@ sha256sum --check COMMITMENT""")
 
 
 def prepared(
-    mean: str | None, std: str | None, size: int | None, layout: str | None, maximum: int | None
+    mean: str | None,
+    std: str | None,
+    size: int | None,
+    layout: str | None,
+    maximum: int | None,
+    output: str | None,
 ) -> dict[str, Any]:
     """The options of preparation that were given."""
     values = {"mean": mean and mean.split(","), "std": std and std.split(",")}
-    values |= {"size": size, "layout": layout, "maximum": maximum}
+    values |= {"size": size, "layout": layout, "maximum": maximum, "output": output}
     return {name: value for name, value in values.items() if value is not None}
+
+
+@app.command(epilog=EXAMPLES["enrol"])
+def enrol(
+    folder: Annotated[Path, Argument(help="The folder to make, or to go on with.")],
+    model: Annotated[Path, Option(help="Your model: safetensors or ONNX.")],
+    train: Annotated[str, Option(help=TRAIN)],
+    data: Annotated[Path, Option(help=DATA)],
+    images: Annotated[Path, Option(help=IMAGES)],
+    reserve: Annotated[Path, Option(help=RESERVE)],
+    architecture: Architecture = None,
+    siblings: Annotated[int, Option(min=2, max=99, help="Siblings; better 19.")] = 12,
+    controls: Annotated[int, Option(min=4, max=99, help="Controls.")] = 12,
+    thefts: Annotated[int, Option(min=1, max=99, help="Rehearsed thefts.")] = 4,
+    seed: Annotated[int, Option(help="The first sibling's seed; the others count up.")] = 1000,
+    count: Annotated[int, Option(min=4, max=5000, help="Number of probes.")] = 1000,
+    class_names: Annotated[Text, Option(help=NAMES)] = None,
+    channels: Annotated[int, Option(min=1, max=3, help="1 for grey, 3 for colour.")] = 3,
+    image_size: Annotated[Size, Option(min=8, max=1024, help=SIDE)] = None,
+    mean: Mean = None,
+    std: Std = None,
+    input_size: InputSize = None,
+    layout: Layout = None,
+    maximum: Maximum = None,
+    output: Output = None,
+) -> None:
+    """Train siblings, controls and rehearsed thefts by your own command, make the fingerprint, and
+    print what it finds. A run that breaks off goes on with the same command.
+    """
+    from sacutils.profiles import Probes
+
+    from . import case
+    from . import enrol as enrolment
+    from .images import read_pool
+
+    if channels == 2:
+        raise UserError("--channels 2 is not accepted; 1 is grey, 3 is colour.")
+    how = case.preparation(mean, std, input_size, layout, maximum, output)
+    names = case.class_names(class_names) if class_names else None
+    pool = read_pool(images, image_size, channels, names)
+    names = names or pool.class_names
+    if names is None:
+        raise UserError("The images have no classes; name the outputs: --class-names a,b,c")
+    kept = read_pool(reserve, pool.images.pixels.shape[-1], channels, names)
+    source = case.ModelFile(model, architecture, how)
+    source.outputs(pool.images.pixels[:2], len(names))  # a bad file is refused before the rest
+    trainings = enrolment.plan(siblings, controls, thefts, seed)
+    settings = Probes(count=count, second_count=4)
+    measured = enrolment.enrol(folder, source, train, data, pool, kept, names, trainings, settings)
+    own = case.fingerprint.load(folder / "fp")
+    print(f"{own.manifest.images}.")
+    for form, found in measured.items():
+        styles = ", ".join(f"{a} of {b} on {style}" for style, (a, b) in found["found"].items())
+        accused, pairs = found["accused"]
+        print(f"From {form}: {styles} rehearsed thefts are found, {accused} of {pairs} innocents.")
+    rehearsed = " ".join(
+        f"--pseudo-theft {folder}/thefts/{t.name}.json={t.teacher}"
+        for t in trainings
+        if t.part == "thefts"
+    )
+    print(f"""Commitment: {own.commitment}
+Publish this hash now. A suspect's answers, made by sacheck query, are judged by:
+sacheck verify {folder}/fp SUSPECT.json --control {folder}/controls {rehearsed}""")
 
 
 @app.command(epilog=EXAMPLES["query"])
@@ -185,6 +277,7 @@ def query(
     input_size: InputSize = None,
     layout: Layout = None,
     maximum: Maximum = None,
+    output: Output = None,
     url: Annotated[Text, Option(help=URL)] = None,
     service: Service = None,
     try_one: Annotated[bool, Option("--try-one", help=TRY_ONE)] = False,
@@ -199,7 +292,7 @@ def query(
     from . import verbs
 
     sources = {"model": model, "url": url, "table": table, "service": service}
-    preparation = prepared(mean, std, input_size, layout, maximum)
+    preparation = prepared(mean, std, input_size, layout, maximum, output)
     options = {"architecture": architecture, "preparation": preparation, "name": name}
     print(verbs.query(folder, out, **sources, **options, try_one=try_one).text)
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ import pydantic
 import torch
 from PIL import Image
 from pydantic import Field, model_validator
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom
 
 from sacutils import __version__, data, files, probes, profiles, siblings
@@ -25,7 +26,7 @@ from sacutils.profiles import Strict, sentence
 from . import answers
 from .answers import Answers
 from .images import Pool, encode
-from .text import plain, read_bytes, refuse
+from .text import is_clutter, plain, read_bytes, refuse
 from .weights import Preprocessing
 
 TOOL = f"sacheck {__version__}"
@@ -40,6 +41,10 @@ LARGEST_IMAGES = 2**30
 LONGEST_NAME = 100
 VIEWS = 4
 """Candidates that kind contested takes from each image: itself, and shifted or flipped views."""
+VIEWED = 2**26
+"""Bytes of views that are held at once."""
+MOST_CLASSES = 1000
+"""Classes up to which :func:`accuracy` looks for another order of them."""
 MANIFEST = "manifest.json"
 COMMITMENT = "COMMITMENT"
 
@@ -173,8 +178,9 @@ def make(
 
     `models` are the owner's and, for ``w``, some that were extracted from it, for ``contested`` its
     siblings; with each what is recorded of it. ``source`` and ``w`` need true labels; repeated
-    images of the pool are left out. `class_names` are those of the model's outputs; the rest is as
-    for ``probes.make``, and the seed is also that of the order of the files.
+    images of the pool are left out. `class_names` are those of the model's outputs, in their order,
+    and with true labels the model's :func:`accuracy` is checked and recorded. The rest is as for
+    ``probes.make``, and the seed is also that of the order of the files.
     """
     labelled = pool.class_names is not None
     members = models if kind == "contested" else models[:1]
@@ -186,17 +192,31 @@ def make(
     if (kind == "w") != (surrogates > 0):
         raise UserError(f"kind {kind!r} with {surrogates} surrogates; w needs some, others none.")
     (owner, described), *others = models
-    _, first = np.unique(pool.images.pixels.flatten(1).numpy(), axis=0, return_index=True)
-    different = torch.from_numpy(np.sort(first))
-    images = pool.images.take(different)
+    first: dict[bytes, int] = {}
+    for i, image in enumerate(pool.images.pixels):
+        first.setdefault(hashlib.sha256(image.numpy().tobytes()).digest(), i)
+    different = torch.tensor(list(first.values()))
+    alike = len(different) == len(pool.images.labels)  # then nothing is copied
+    images = pool.images if alike else pool.images.take(different)
     outputs = owner(images.pixels)
     if outputs.shape[1] != len(class_names):
         raise UserError(f"The model has {outputs.shape[1]} outputs, not {len(class_names)}.")
+    known = pool.described
+    if labelled:
+        right = accuracy(outputs.argmax(1), images.labels.numpy(), class_names)
+        known += f", the model is right on {right:.0%}"
     if kind == "contested":
         chosen = contested(members, images.pixels, settings.count, seed)
     else:
         rows = [outputs, *(answer(images.pixels) for answer, _ in others)]
         predictions = torch.from_numpy(np.stack([row.argmax(1) for row in rows]))
+        there, which, more = len(images.labels), "", "or give more images"
+        if kind in ("source", "w"):
+            there = int((predictions != images.labels).all(0).sum())
+            who = "your model gets" if kind == "source" else "your model and all surrogates get"
+            which, more = f" that {who} wrong", "give more images, or choose --kind m"
+        what = f"--count asks for {settings.count} probes and there are {there:,} images{which}"
+        refuse("", {f"{what}; lower it, {more}": settings.count > there})
         chosen = probes.make(kind, images, predictions, settings, seed)
     anchors = _anchors(images, outputs, set(chosen.index.tolist()), labelled)
     generator = torch.Generator().manual_seed(seed)
@@ -225,7 +245,7 @@ def make(
         "siblings": relatives,
         "kind": kind,
         "settings": settings.model_dump(include=used) | {"seed": seed},
-        "images": pool.described,
+        "images": known,
         "class_names": class_names,
         **dict(zip(("channels", "height", "width"), pixels.shape[1:], strict=True)),
         "probes": [
@@ -259,23 +279,20 @@ def contested(
     `pixels` are uint8, shape (n, channels, height, width). Shifts go up to a fourteenth of the
     side, 2 pixels of 28, which is how the book's models see images in training.
     """
-    generator, pad = torch.Generator().manual_seed(seed), max(1, pixels.shape[-1] // 14)
-    views = [pixels]
-    views += [data.augment(pixels, pad, True, generator).contiguous() for _ in range(VIEWS - 1)]
-    labels = torch.stack(
-        [
-            torch.from_numpy(np.concatenate([answer(view).argmax(1) for view in views]))
-            for answer, _ in members
-        ]
-    )
+    found, repeated = [], []
+    for views in _views(pixels, seed):
+        asked = views.flatten(0, 1)
+        rows = [torch.from_numpy(answer(asked).argmax(1)) for answer, _ in members]
+        found.append(torch.stack(rows).view(len(members), VIEWS, -1))
+        repeated.append([(views[:j] == views[j]).flatten(2).all(2).any(0) for j in range(1, VIEWS)])
+    labels = torch.cat(found, 2).flatten(1)
     problems = {f"{len(members) - 1} siblings; at least 2 are needed": len(members) < 3}
     for (i, (_, one)), (j, (_, other)) in itertools.combinations(enumerate(members), 2):
         what = f"{plain(other.file)} gives the same labels as {plain(one.file)} for all images; "
         what += "a sibling is another training of yours, with another seed"
         problems[what] = torch.equal(labels[i], labels[j])
     differ = siblings.disagreement(labels).view(VIEWS, -1)
-    for i, j in itertools.combinations(range(VIEWS), 2):
-        differ[j, (views[i] == views[j]).flatten(1).all(1)] = 0  # equal views count once
+    differ[1:][torch.cat([torch.stack(part) for part in repeated], 1)] = 0  # equal views count once
     if (differ.amax(0) > 0).sum() >= count:
         differ *= torch.arange(VIEWS)[:, None] == differ.argmax(0)
     there = int((differ > 0).sum())
@@ -283,7 +300,59 @@ def contested(
     refuse("", problems | {what: there < count})
     chosen = differ.flatten().argsort(descending=True, stable=True)[:count]
     view, index = chosen // len(pixels), chosen % len(pixels)
-    return probes.Probes(torch.stack(views)[view, index], index)
+    kept, start = torch.empty_like(pixels[index]), 0
+    for views in _views(pixels, seed):  # once more, since all of them were too large to keep
+        here = (start <= index) & (index < start + views.shape[1])
+        kept[here] = views[view[here], index[here] - start]
+        start += views.shape[1]
+    return probes.Probes(kept, index)
+
+
+def _views(pixels: torch.Tensor, seed: int) -> Iterator[torch.Tensor]:
+    """The views of some images at a time, shape (VIEWS, n, channels, height, width)."""
+    generator, pad = torch.Generator().manual_seed(seed), max(1, pixels.shape[-1] // 14)
+    for part in pixels.split(max(1, VIEWED // (VIEWS * pixels[0].nbytes))):
+        more = [data.augment(part, pad, True, generator) for _ in range(VIEWS - 1)]
+        yield torch.stack([part, *more])
+
+
+def accuracy(predicted: np.ndarray, labels: np.ndarray, class_names: list[str]) -> float:
+    """The share of images that the owner's model gets right; refused if that is no more than by
+    chance, or if its outputs mean other classes than their names say.
+
+    Both are class numbers, shape (n,). Chance is what the shares of the classes give by themselves,
+    at level 0.01. Another order of the classes is chosen on every second image, as the assignment
+    that explains most, and must be right on the others at least 5 points more often, and
+    significantly so (McNemar's exact test at 0.0001).
+    """
+    right, n = predicted == labels, len(labels)
+    there, both = np.unique([predicted, labels], return_inverse=True)
+    if len(there) <= MOST_CLASSES:
+        given, meant = both.reshape(2, -1)
+        table = np.zeros((len(there), len(there)), int)
+        np.add.at(table, (given[::2], meant[::2]), 1)
+        order = linear_sum_assignment(table, maximize=True)[1]
+        now, then = right[1::2], order[given[1::2]] == meant[1::2]
+        wins, losses = int((then & ~now).sum()), int((now & ~then).sum())
+        chance = binom.sf(wins - 1, wins + losses, 0.5)
+        names = list(class_names)
+        for number, other in zip(there, there[order], strict=True):
+            names[number] = class_names[other]
+        what = (
+            f"Your model is right on {now.mean():.0%} of the images, and on {then.mean():.0%} if "
+        )
+        what += (
+            f"its outputs are {plain(','.join(names), 200)}; give its own order by --class-names"
+        )
+        refuse("", {what: chance < 1e-4 and wins - losses >= 0.05 * len(now)})
+    shares = [np.bincount(each, minlength=len(class_names)) / n for each in (predicted, labels)]
+    needed = int(binom.ppf(0.99, n, float(shares[0] @ shares[1]))) + 1
+    what = (
+        f"Your model is right on {right.sum():,} of {n:,} images, no more than by chance; prepare"
+    )
+    what += " them as in its training (--mean, --std, --maximum, --input-size), or name its classes"
+    refuse("", {f"{what} in its order (--class-names)": right.sum() < min(n, needed)})
+    return float(right.mean())
 
 
 def _write(folder: Path, manifest: Manifest, contents: list[bytes]) -> None:
@@ -312,9 +381,12 @@ def _anchors(images: Images, outputs: np.ndarray, taken: set[int], labelled: boo
             ranked.setdefault(int(predicted[i]), []).append(i)
     turns = [(turn, label, i) for label, row in ranked.items() for turn, i in enumerate(row)]
     chosen = [i for _, _, i in sorted(turns)[:ANCHORS]]
-    if len(chosen) < FEWEST_ANCHORS or len(ranked) < 2:
-        left = f"{len(chosen)} images besides the probes are left as anchors"
-        raise UserError(f"{left}, in {len(ranked)} classes; {FEWEST_ANCHORS} are needed, in two.")
+    one = f"Your model puts all {len(predicted):,} images into one class; are they prepared as in "
+    one += "its training (--mean, --std, --maximum, --input-size), and of several classes"
+    few = f"{len(chosen)} images besides the probes are left as anchors, in {len(ranked)} classes; "
+    few += f"{FEWEST_ANCHORS} are needed, in two, so give more images"
+    problems = {one: len(set(predicted.tolist())) < 2}
+    refuse("", problems | {few: len(chosen) < FEWEST_ANCHORS or len(ranked) < 2})
     return torch.tensor(chosen)
 
 
@@ -351,7 +423,7 @@ def load(folder: Path, published: str | None = None) -> Fingerprint:
 
 
 def _check_listing(folder: Path, expected: set[str]) -> None:
-    present = {path.name for path in folder.iterdir()}
+    present = {path.name for path in folder.iterdir() if not is_clutter(path.name)}
     if present != expected:
         odd = sorted(present ^ expected)[0]
         problem = "missing" if odd in expected else "not part of this fingerprint"

@@ -1,6 +1,8 @@
 """Images that an owner gives to choose probes from, and how one is written as a file."""
 
 import io
+import os
+import statistics
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +12,17 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.functional import to_pil_image
 
-from sacutils import data
 from sacutils.data import Images
 from sacutils.files import UserError
+
+from .text import is_clutter, plain, refuse
+
+PARTS = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"}
+"""Names of folders that hold a part of a data set each, with the same class folders."""
+LARGEST = 2**31
+"""Bytes of pixels that are kept."""
+SIDES = (8, 1024)
+"""Smallest and largest side of a probe."""
 
 
 class Pool(NamedTuple):
@@ -28,42 +38,131 @@ class Pool(NamedTuple):
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files in a folder and below it, in the order of their names."""
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMG_EXTENSIONS]
+    """The image files in a folder and below it, in the order of their names, without what operating
+    systems and editors leave there; links are followed, each folder is entered once.
+    """
+    found, entered = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in entered else [n for n in folders if not is_clutter(n)]
+        if real not in entered:
+            entered.add(real)
+            found += [Path(place, name) for name in names if not is_clutter(name)]
+    return sorted(path for path in found if path.suffix.lower() in IMG_EXTENSIONS)
 
 
-def read_pool(folder: Path, size: int | None, channels: int, most: int = 10_000) -> Pool:
-    """Images from a folder with a folder per class, or from a folder of images without labels.
+def read_pool(
+    folder: Path,
+    size: int | None,
+    channels: int,
+    class_names: list[str] | None = None,
+    most: int = 10_000,
+) -> Pool:
+    """Images from a folder of class folders, which may lie in parts such as train/ and valid/, or
+    from a folder of images without labels.
 
-    They become squares of `size` pixels (else the smaller side of the first one) with 1 (grey) or 3
-    channels; of more than `most` so many are drawn.
+    Class folders are matched with `class_names` by name, whatever their order; without these they
+    are in alphabetical order, or in that of numbers if all are numbers. Images may lie at any depth
+    in a class folder; those beside class folders are left out, and counted in what is described.
+
+    Images become squares of `size` pixels (else of the median of their smaller sides) with 1 (grey)
+    or 3 channels; of more than `most`, or than `LARGEST` bytes, so many are drawn before any is
+    decoded. 16 bits are scaled to 8, more are refused.
     """
     paths = image_files(folder) if folder.is_dir() else []
     if not paths:
         raise UserError(f"{folder} is no folder of images; JPEG, PNG, WebP and so on are accepted.")
-    side = size or min(_read(paths[0]).size)
-    kind, names = "folder", None
-    if any(path.is_dir() for path in folder.iterdir()):
-        # not data.load, which is for profiles: it needs a home and sides of at most 256 pixels
-        kind, (images, names) = "ImageFolder", data.image_folder(folder.resolve(), side)
+    named, present = _class_folders(folder, paths)
+    kind, names, outside = "folder", None, [] if present else paths
+    if present:
+        names = class_names or _in_order(present)
+        odd = sorted({name for name in named if name is not None} - set(names))
+        problem = f"{folder}: the folder {plain(odd[:1])} is none of the classes "
+        problem += plain(", ".join(names), 150)
+        refuse(problem, {"; folders must be called as the classes, in any order": bool(odd)})
+        kind, outside = "ImageFolder", [p for p, n in zip(paths, named, strict=True) if n is None]
+        paths = [path for path, name in zip(paths, named, strict=True) if name is not None]
+        known = torch.tensor([names.index(name) for name in named if name is not None])
     else:
-        resized = [_read(path).resize((side, side), Image.Resampling.BILINEAR) for path in paths]
-        pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
-        images = Images(pixels, torch.zeros(len(pixels), dtype=torch.int64))
-    if channels == 1:
-        grey = images.pixels.float().mean(1, keepdim=True).round()
-        images = images._replace(pixels=grey.to(torch.uint8))
-    count = len(images.labels)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most]
-    return Pool(images.take(order), names, f"{kind} {folder.resolve().name}, {count:,} images")
+        known = torch.zeros(len(paths), dtype=torch.int64)
+    order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0))
+    side = size or _side([paths[i] for i in order[:100].tolist()])
+    order = order[: min(most, LARGEST // (side * side * channels))]
+    pixels = torch.empty((len(order), channels, side, side), dtype=torch.uint8)
+    for i, number in enumerate(order.tolist()):
+        pixels[i] = torch.from_numpy(_decoded(paths[number], side, channels))
+    described = f"{kind} {folder.resolve().name}, {len(paths):,} images"
+    described += f", {len(order):,} drawn" if len(order) < len(paths) else ""
+    if present and outside:
+        first = outside[0].relative_to(folder)
+        what = f"outside class folders left out, such as {plain(first)}"
+        described += f", {len(outside):,} {what}"
+    return Pool(Images(pixels, known[order]), names, described)
 
 
-def _read(path: Path) -> Image.Image:
+def _class_folders(folder: Path, paths: list[Path]) -> tuple[list[str | None], set[str]]:
+    """For each image the name of its class folder, or None if it lies in none; and the names of all
+    class folders, empty ones too. There are no names if fewer than two folders hold images.
+    """
+    inside = [path.relative_to(folder).parts for path in paths]
+    tops = {parts[0] for parts in inside if len(parts) > 1}
+    parts = {top for top in tops if top.lower() in PARTS}
+    below = [{p[1] for p in inside if p[0] == part and len(p) > 2} for part in parts]
+    # a class may be called train as well: a part holds class folders
+    split = any(len(names) > 1 for names in below)
+    beside = sorted(tops - parts)
+    what = f"{folder} holds {plain(beside[:1])} beside {plain(', '.join(sorted(parts)))}"
+    refuse(what, {"; give parts of one data set, or class folders": split and bool(beside)})
+    depth = 1 if split else 0
+    named = [p[depth] if len(p) > depth + 1 else None for p in inside]
+    present = {name for name in named if name is not None}
+    if len(present) < 2 or (parts == tops and not split):
+        return named, set()
+    bases = [folder / part for part in parts] if split else [folder]
+    there = [each for base in bases for each in base.iterdir() if each.is_dir()]
+    return named, {each.name for each in there if not is_clutter(each.name)}
+
+
+def _in_order(names: set[str]) -> list[str]:
+    """Class names in alphabetical order; in that of numbers, if all are numbers."""
+    numbers = all(name.isascii() and name.isdigit() for name in names)
+    return sorted(names, key=lambda name: (int(name) if numbers else 0, name))
+
+
+def _side(paths: list[Path]) -> int:
+    """The median of the smaller sides of some images, as far as it is accepted."""
+    sides = []
+    for path in paths:
+        with _opened(path) as image:
+            sides.append(min(image.size))
+    return min(max(statistics.median_low(sides), SIDES[0]), SIDES[1])
+
+
+def _opened(path: Path) -> Image.Image:
+    """An image whose header was read."""
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
+        return Image.open(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow raises all of these
         raise UserError(f"{path} cannot be read as an image ({error}); replace it.") from None
+
+
+def _decoded(path: Path, side: int, channels: int) -> np.ndarray:
+    """One image, uint8, shape (channels, side, side)."""
+    with _opened(path) as image:
+        deep = image.mode in ("I", "F")
+        refuse(f"{path} has 32 bits a pixel", {"; 8 or 16 are accepted, so convert it": deep})
+        try:
+            if image.mode.startswith("I;16"):  # Pillow would clip what is above 255
+                scaled = np.rint(np.asarray(image, dtype=np.float32) / 257)
+                image = Image.fromarray(scaled.astype(np.uint8))
+            image = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UserError(f"{path} cannot be read as an image ({error}); replace it.") from None
+    pixels = np.asarray(image)
+    if channels == 1:
+        pixels = np.rint(pixels.astype(np.float32).mean(2, keepdims=True)).astype(np.uint8)
+    return pixels.transpose(2, 0, 1).copy()
 
 
 def encode(image: torch.Tensor) -> bytes:

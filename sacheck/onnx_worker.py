@@ -1,8 +1,10 @@
 """Run an ONNX file from a stranger in a process of its own, which has little memory and time and
-can write little: ``python -P -m sacheck.onnx_worker MODEL FOLDER SETTINGS``.
+can write little: ``python -P -m sacheck.onnx_worker MODEL FOLDER``.
 
-Prepared images are read from ``FOLDER/input.npy``, outputs are written to ``FOLDER/output.npy``,
-SETTINGS is JSON (see :func:`main`). A file that is refused is one line of JSON on standard output,
+Settings are read from ``FOLDER/settings.json`` (see :func:`main`), prepared images from
+``FOLDER/input.npy``, and outputs are written to ``FOLDER/output.npy``. Without ``files`` among the
+settings, it only says which other files hold tensors of the model, as ``{"files": [...]}`` on
+standard output. A file that is refused is one line of JSON on standard output,
 ``{"refused": "what is wrong with it"}``, and exit code 1.
 """
 
@@ -12,12 +14,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, Message
 
+from .outputs import choose, usable
 from .text import plain
 
 if TYPE_CHECKING:
@@ -25,9 +28,15 @@ if TYPE_CHECKING:
 
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 """Domains of operators that are run: ONNX's own."""
+QUANTISED = (
+    *("QGemm", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeMatMul"),
+    *("MatMulIntegerToFloat", "DynamicQuantizeLinear", "NhwcMaxPool"),
+)
+"""Operators of ONNX Runtime's own domain that are run, besides those that begin with QLinear: its
+quantiser writes them, and they compute with their inputs alone."""
 REFUSED = (
     *("If", "Loop", "Scan", "Sequence", "SplitToSequence", "ConcatFromSequence", "Optional"),
-    *("ZipMap", "Random", "Bernoulli", "Multinomial"),
+    *("Random", "Bernoulli", "Multinomial"),
 )
 """What the names of operators that are refused begin with: control flow, sequences, chance."""
 ELEMENTS = onnx.TensorProto.DataType
@@ -36,6 +45,10 @@ STORED = (
 )
 """Types of tensors that are accepted."""
 INPUTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+PIXELS = {"tensor(uint8)": np.uint8, "tensor(int32)": np.int32}
+"""Inputs that take pixels as they are, 0 to 255."""
+MOST_FILES = 10_000
+"""Other files in which tensors may lie."""
 LARGEST_BATCH = 1024
 AT_ONCE = 2**22
 """Bytes of images that a graph without a batch size of its own gets at once; what it computes from
@@ -76,11 +89,12 @@ def check(model: onnx.ModelProto) -> None:
     another domain, local functions, control flow, sequences, optional values, random numbers,
     sparse tensors, external data, and tensors whose data do not fit their shape.
     """
+    for function in model.functions:
+        what = f"defines a function {plain(function.name)!r}; only ONNX's own operators are run"
+        raise Refused(f"{what}, so have it exported after onnx.inliner.inline_local_functions")
     for part in parts_of(model):
         reason = None
         match part:
-            case onnx.FunctionProto():
-                reason = f"defines a function {plain(part.name)!r}; only ONNX's operators are run"
             case onnx.NodeProto():
                 reason = _about_node(part)
             case onnx.TypeProto():
@@ -97,7 +111,10 @@ def check(model: onnx.ModelProto) -> None:
 
 def _about_node(node: onnx.NodeProto) -> str | None:
     operator = f"the operator {plain(node.op_type)!r}"
-    if node.domain not in DOMAINS:
+    quantised = node.op_type in QUANTISED or node.op_type.startswith("QLinear")
+    if node.op_type == "ZipMap":
+        return f"has {operator}; ask for an export with skl2onnx's options={{'zipmap': False}}"
+    if node.domain not in DOMAINS and not (node.domain == "com.microsoft" and quantised):
         return f"has {operator} of the domain {plain(node.domain)!r}; only ONNX's own are run"
     if node.op_type.startswith(REFUSED):
         return f"has {operator}; branches, loops, sequences and chance are refused"
@@ -111,7 +128,7 @@ def _about_tensor(tensor: onnx.TensorProto) -> str | None:
     kind = ELEMENTS.Name(number) if number in ELEMENTS.values() else str(number)
     what = f"tensor {plain(tensor.name)!r} of type {kind}"
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-        return f"keeps the {what} in another file; ask for one file (external_data=False)"
+        return f"has values and another file for the {what}; one of them is accepted"
     if kind not in STORED:
         return f"has a {what}; accepted are {', '.join(STORED)}"
     raw = tensor.HasField("raw_data")
@@ -124,15 +141,8 @@ def _about_tensor(tensor: onnx.TensorProto) -> str | None:
     return None
 
 
-def run(path: Path, images: np.ndarray, classes: int, layout: str) -> np.ndarray:
-    """Outputs of an ONNX file, float64, shape (n, classes), not necessarily finite.
-
-    `images` are float32, with four dimensions in the order of `layout`, ``nchw`` or ``nhwc``.
-    Raises Refused if the file is refused, has no input for these images, no output of that shape or
-    several, or fails.
-    """
-    import onnxruntime
-
+def parse(path: Path) -> onnx.ModelProto:
+    """The model in a file, without what other files hold, and without unknown fields."""
     try:
         # the format is named, because the ending of the name would choose another parser
         model = onnx.load_model(path, format="protobuf", load_external_data=False)
@@ -140,7 +150,62 @@ def run(path: Path, images: np.ndarray, classes: int, layout: str) -> np.ndarray
         raise Refused("is damaged or no ONNX file: it cannot be parsed") from None
     # what the checks do not see, ONNX Runtime does not get
     model.DiscardUnknownFields()
+    return model
+
+
+def outside(model: onnx.ModelProto) -> Iterator[tuple[onnx.TensorProto, dict[str, str]]]:
+    """The tensors whose values lie in another file, and what is said of their place."""
+    for part in list(parts_of(model)):
+        if isinstance(part, onnx.TensorProto) and part.data_location == part.EXTERNAL:
+            yield part, {entry.key: entry.value for entry in part.external_data}
+
+
+def places(model: onnx.ModelProto) -> list[str]:
+    """The other files, as the model names them; nothing is read."""
+    names = sorted({place.get("location", "") for _, place in outside(model)})
+    if len(names) > MOST_FILES or any(len(name) > 1000 for name in names):
+        raise Refused(f"names {len(names):,} other files; at most {MOST_FILES:,} are accepted")
+    return names
+
+
+def fill(model: onnx.ModelProto, files: dict[str, str]) -> None:
+    """Put tensors that lie in other files into the model. `files` are the paths that may be read by
+    the model's own names of them; all of them together bound what is read.
+    """
+    left = sum(Path(path).stat().st_size for path in files.values())
+    for tensor, place in outside(model):
+        location, number = place.get("location", ""), tensor.data_type
+        what = f"the tensor {plain(tensor.name)!r} in {plain(location)!r}"
+        known = number in ELEMENTS.values() and ELEMENTS.Name(number) in STORED
+        if location not in files or not known or min(tensor.dims, default=0) < 0:
+            raise Refused(f"has {what}, whose place, type or shape is not accepted")
+        size = onnx.helper.tensor_dtype_to_np_dtype(number).itemsize * math.prod(tensor.dims)
+        try:
+            start, length = int(place.get("offset", 0)), int(place.get("length", size))
+        except ValueError:
+            raise Refused(f"has {what}, whose place is no number") from None
+        left -= size
+        there = Path(files[location]).stat().st_size - start
+        if start < 0 or length != size or min(left, there - size) < 0:
+            raise Refused(f"has {what}, whose shape needs {size:,} bytes, which are not there")
+        with open(files[location], "rb") as file:
+            file.seek(start)
+            tensor.raw_data, tensor.data_location = file.read(size), tensor.DEFAULT
+        del tensor.external_data[:]
+
+
+def run(path: Path, images: np.ndarray, settings: dict[str, Any]) -> np.ndarray:
+    """The output of an ONNX file that holds its answers, as :func:`outputs.usable` gives it.
+
+    `images` are float32, with four dimensions in the order of ``layout``, see :func:`main`.
+    Raises Refused if the file is refused, has no input for these images, no output of that shape or
+    several that name other classes, or fails.
+    """
+    model = parse(path)
+    fill(model, settings["files"])
     check(model)
+    import onnxruntime
+
     onnxruntime.disable_telemetry_events()
     onnxruntime.set_default_logger_severity(4)
     onnxruntime.set_seed(0)
@@ -155,7 +220,7 @@ def run(path: Path, images: np.ndarray, classes: int, layout: str) -> np.ndarray
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        return _ask(session, images, classes, layout)
+        return _ask(session, images, settings)
     except (Refused, MemoryError):
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
@@ -166,56 +231,92 @@ def run(path: Path, images: np.ndarray, classes: int, layout: str) -> np.ndarray
 
 
 def _ask(
-    session: "onnxruntime.InferenceSession", images: np.ndarray, classes: int, layout: str
+    session: "onnxruntime.InferenceSession", images: np.ndarray, settings: dict[str, Any]
 ) -> np.ndarray:
-    inputs = session.get_inputs()
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in INPUTS:
+    classes, inputs = settings["classes"], session.get_inputs()
+    kinds, ranks = INPUTS | PIXELS, (2, 3, 4)
+    if len(inputs) != 1 or len(inputs[0].shape) not in ranks or inputs[0].type not in kinds:
         known = ", ".join(f"{plain(i.name, 30)!r} {i.type} {plain(i.shape)}" for i in inputs[:3])
-        needed = "exactly one is needed, of real numbers and with four dimensions"
+        needed = "exactly one is needed, of real numbers or uint8, with four dimensions or flat"
         raise Refused(f"has the inputs {known or 'none'}; {needed}")
     (given,) = inputs
+    if given.type in PIXELS and settings["normalised"]:
+        raise Refused(f"takes pixels of {given.type}; mean and std have no effect")
     batch, *wanted = given.shape
-    shape = list(images.shape[1:])
-    pairs = zip(wanted, shape, strict=True)
-    if any(isinstance(want, int) and want != have for want, have in pairs):
+    channel = settings["layout"].index("c")
+    shape = list(_shaped(images[:1], wanted, channel).shape[1:])
+    if len(shape) != len(wanted) or any(
+        isinstance(want, int) and want != have for want, have in zip(wanted, shape, strict=True)
+    ):
         taken = f"takes images of shape {plain(wanted)}, these have {shape} in the order"
-        raise Refused(f"{taken} {layout[1:]}; channels, size and layout must be its own")
+        how = "--input-size and --layout set size and order, --channels of fingerprint channels"
+        raise Refused(f"{taken} {settings['layout'][1:]}; {how}")
     fixed = isinstance(batch, int)
     if fixed and not 1 <= batch <= LARGEST_BATCH:
         raise Refused(
             f"takes {batch:,} images at once; accepted are 1 to {LARGEST_BATCH:,}, or any"
         )
     at_once = batch if fixed else max(1, min(64, AT_ONCE // images[0].nbytes))
-    rows, chosen = [], None
+    names = [output.name for output in session.get_outputs()]
+    if settings["output"] not in (None, *names):
+        known = plain(", ".join(names), 150)
+        raise Refused(f"has no output {plain(settings['output'])!r}; its outputs are {known}")
+    names = [settings["output"]] if settings["output"] else names
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for start in range(0, len(images), at_once):
-        part = images[start : start + at_once].astype(INPUTS[given.type])
-        count = len(part)
+        part = _shaped(images[start : start + at_once], wanted, channel)
+        if given.type in PIXELS:
+            part = np.rint(part * (255 / settings["maximum"]))
+        part, count = part.astype(kinds[given.type]), len(part)
         if fixed:  # the last part is filled up with its last image
             part = part[np.minimum(np.arange(at_once), count - 1)]
-        values = session.run(chosen, {given.name: part})
-        fitting = [i for i, value in enumerate(values) if _fits(value, (len(part), classes))]
-        if len(fitting) != 1:
+        values = session.run(list(found), {given.name: part})
+        for name, value in zip(list(found), values, strict=True):
+            fitting = usable(value, len(part), classes)
+            if fitting is None:
+                del found[name]
+            else:
+                found[name].append(fitting[:count])
+        if not found:
             shapes = ", ".join(" x ".join(map(str, np.shape(value))) for value in values[:5])
             what = f"answers {len(part)} images with outputs of the shapes {plain(shapes)}"
-            raise Refused(f"{what}; exactly one of {len(part)} x {classes} real numbers is needed")
-        chosen = chosen or [session.get_outputs()[fitting[0]].name]
-        rows.append(values[fitting[0]][:count].astype(np.float64))
-    return np.concatenate(rows)
+            needed = f"{len(part)} x {classes} real numbers are needed, or {len(part)} labels"
+            raise Refused(f"{what}; {needed}")
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    chosen = choose(whole, classes)
+    if len(chosen) > 1:
+        known = plain(", ".join(map(repr, chosen)), 150)
+        raise Refused(f"has the outputs {known} that name different classes; choose by --output")
+    return whole[chosen[0]]
 
 
-def _fits(value: object, shape: tuple[int, int]) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.shape == shape
+def _shaped(images: np.ndarray, wanted: list[Any], channel: int) -> np.ndarray:
+    """Images with as many dimensions as a graph wants: flat, or grey without an axis for channels;
+    grey ones are shown as three equal channels to a graph that takes three.
+    """
+    grey = images.shape[channel] == 1
+    if len(wanted) == 1:
+        return images.reshape(len(images), -1)
+    if len(wanted) == 2:
+        return images.squeeze(channel) if grey else images
+    return np.repeat(images, 3, channel) if grey and wanted[channel - 1] == 3 else images
 
 
 def main() -> None:
-    """Run the command line; SETTINGS has ``classes``, ``layout``, ``seconds``, and in bytes
-    ``memory`` and ``largest_file``.
+    """Run the command line; the settings are ``seconds``, in bytes ``memory`` and ``largest_file``,
+    and to run the file ``classes``, ``layout`` (nchw or nhwc), ``maximum``, the value of white,
+    ``normalised``, whether a mean was subtracted, ``output``, a name or null, and ``files``, see
+    :func:`fill`.
     """
-    path, folder, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    path, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    settings = json.loads((folder / "settings.json").read_text())
     limit(settings["memory"], settings["seconds"], settings["largest_file"])
     try:
+        if "files" not in settings:
+            print(json.dumps({"files": places(parse(path))}))
+            return
         images = np.load(folder / "input.npy", mmap_mode="r", allow_pickle=False)
-        values = run(path, images, settings["classes"], settings["layout"])
+        values = run(path, images, settings)
         np.save(folder / "output.npy", values, allow_pickle=False)
         return
     except Refused as error:

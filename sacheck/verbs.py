@@ -60,7 +60,8 @@ def query(
     prepared = dict(preparation or {})
     if model is None:
         reason = f"with {given[0]}: it goes with --model"
-        case.refuse_unused({"--architecture": architecture}, reason)
+        unused = {"--architecture": architecture, "--output": prepared.pop("output", None)}
+        case.refuse_unused(unused, reason)
     if table is not None:
         options = {f"--{OPTIONS.get(key, key)}": value for key, value in prepared.items()}
         case.refuse_unused(options, "with --table: it goes with --model and --url")

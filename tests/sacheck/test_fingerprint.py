@@ -11,7 +11,7 @@ from PIL import Image
 
 from sacheck import fingerprint
 from sacheck.answers import Answers
-from sacheck.images import Pool, read_pool
+from sacheck.images import Pool
 from sacheck.weights import Preprocessing
 from sacutils import probes, training
 from sacutils.data import Images
@@ -120,7 +120,11 @@ def test_an_existing_folder_is_never_overwritten(make, made, refused):
     [
         ({"kind": "source", "labelled": False}, ["'source'", "true labels"]),
         ({"kind": "w"}, ["0 surrogates"]),
-        ({"settings": Probes(count=4000, second_count=4)}, ["4000"]),
+        ({"settings": Probes(count=4000, second_count=4)}, ["--count", "4000", "more images"]),
+        (
+            {"kind": "source", "settings": Probes(count=500, second_count=4)},
+            ["--count asks for 500", "that your model gets wrong", "--kind m"],
+        ),
         ({"class_names": ["a", "b"]}, ["10 outputs", "not 2"]),
     ],
 )
@@ -192,6 +196,13 @@ def test_extra_missing_and_linked_files_are_refused(copy, refused, tmp_path):
     (copy / "COMMITMENT").unlink()
     refused(lambda: fingerprint.load(copy), "'COMMITMENT'", "missing")
     refused(lambda: fingerprint.load(tmp_path / "nothing"), "is no folder")
+
+
+def test_what_a_file_browser_leaves_is_no_alteration(copy, made):
+    for name in (".DS_Store", "probes/.DS_Store", "probes/Thumbs.db", "probes/._probe-0000.png"):
+        (copy / name).write_bytes(b"\0\0\0\1Bud1")
+    (copy / ".ipynb_checkpoints").mkdir()
+    assert fingerprint.load(copy).commitment == made.commitment
 
 
 def test_a_forged_manifest_reaches_no_file_outside(copy, refused, tmp_path):
@@ -281,24 +292,3 @@ def test_anchors_tell_permuted_rows_and_classes(made, refused, run):
     refused(lambda: fingerprint.check_anchors(made, classes, "x"), "classes are others")
     constant = Answers(np.tile(own.outputs[:1], (len(own.outputs), 1)), "logits", 10)
     refused(lambda: fingerprint.check_anchors(made, constant, "x"), "anchor images")
-
-
-def test_images_come_from_folders(tmp_path, refused):
-    for number in range(3):
-        image = Image.fromarray(np.full((20, 24, 3), 40 * number, np.uint8))
-        for name in (f"flat/{number}.png", f"tree/{'ab'[number % 2]}/{number}.png"):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            image.save(tmp_path / name)
-    flat, classes, described = read_pool(tmp_path / "flat", None, 3)
-    assert flat.pixels.shape == (3, 3, 20, 20) and flat.pixels.dtype == torch.uint8
-    assert classes is None and described == "folder flat, 3 images"
-    assert sorted(flat.pixels[:, 0, 0, 0].tolist()) == [0, 40, 80]
-    tree, classes, described = read_pool(tmp_path / "tree", 16, 1)
-    assert tree.pixels.shape == (3, 1, 16, 16) and classes == ["a", "b"]
-    assert described == "ImageFolder tree, 3 images" and sorted(tree.labels.tolist()) == [0, 0, 1]
-    assert len(read_pool(tmp_path / "flat", None, 3, most=2).images.labels) == 2
-    refused(lambda: read_pool(tmp_path / "none", None, 3), "none", "no folder of images")
-    (tmp_path / "empty").mkdir()
-    refused(lambda: read_pool(tmp_path / "empty", None, 3), "no folder of images")
-    (tmp_path / "flat/0.png").write_bytes(b"no image")
-    refused(lambda: read_pool(tmp_path / "flat", 16, 3), "0.png", "cannot be read")

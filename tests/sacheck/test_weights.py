@@ -3,6 +3,7 @@ nothing in them is run.
 """
 
 import gzip
+import hashlib
 import json
 import os
 import pickle
@@ -13,6 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -22,9 +24,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from sacheck import text, weights
+from sacheck import architectures, onnx_worker, outputs, text, weights
 from sacheck.weights import ModelFile, Preprocessing
 from sacutils import models, training
+from sacutils.files import sha256
 from tests.conftest import listing, save_weights
 
 PLAIN = Preprocessing()
@@ -41,15 +44,14 @@ def network():
 
 @pytest.fixture(scope="module")
 def files(network, tmp_path_factory):
-    """One network as safetensors and as ONNX."""
+    """One network as safetensors, as ONNX by torch's defaults, with its weights in a second file,
+    and as ONNX in one file.
+    """
     folder = tmp_path_factory.mktemp("files")
     save_weights(network.state_dict(), folder / "net.safetensors")
-    settings = {
-        "dynamic_shapes": ({0: torch.export.Dim("n")},),
-        "external_data": False,
-        "verbose": False,
-    }
-    torch.onnx.export(network, (torch.zeros(2, 1, 16, 16),), folder / "net.onnx", **settings)
+    settings = {"dynamic_shapes": ({0: torch.export.Dim("n")},), "verbose": False}
+    torch.onnx.export(network, (torch.zeros(2, 1, 16, 16),), folder / "two.onnx", **settings)
+    onnx.save(onnx.load(folder / "two.onnx"), folder / "net.onnx")
     return folder
 
 
@@ -91,7 +93,8 @@ def ask(
 
 def test_safetensors_and_onnx_give_the_networks_outputs(files, network, scratch):
     expected = training.logits_of(network, PIXELS).numpy()
-    for path, name in (("net.safetensors", "resnet_s"), ("net.onnx", None)):
+    assert (files / "two.onnx.data").exists()
+    for path, name in (("net.safetensors", "resnet_s"), ("net.onnx", None), ("two.onnx", None)):
         found = ask(files / path, name)
         assert found.dtype == np.float64 and np.allclose(found, expected, atol=1e-4)
     assert listing(scratch) == []
@@ -193,6 +196,255 @@ def test_an_architecture_of_ones_own_gets_prepared_images(own, tmp_path):
     assert sys.path == before
 
 
+# safetensors as hubs and trainers write them
+
+
+def averaged(state):
+    """As torch.optim.swa_utils.AveragedModel writes it."""
+    return {"n_averaged": torch.tensor(7)} | prefixed("module.")(state)
+
+
+def prefixed(prefix):
+    return lambda state: {prefix + key: value for key, value in state.items()}
+
+
+def compiled_inside(state):
+    """As with torch.compile on a part of the network."""
+    return {key.replace("features.", "features._orig_mod."): v for key, v in state.items()}
+
+
+def uncounted(state):
+    return {key: v for key, v in state.items() if not key.endswith("num_batches_tracked")}
+
+
+WRAPPED = {
+    "compiled": prefixed("_orig_mod."),
+    "parallel": prefixed("module."),
+    "both": prefixed("_orig_mod.module."),
+    "Lightning": prefixed("model."),
+    "a trainer's own": prefixed("learner.backbone."),
+    "compiled inside": compiled_inside,
+    "averaged": averaged,
+    "without counters": uncounted,
+    "without counters, parallel": lambda state: prefixed("module.")(uncounted(state)),
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+@pytest.mark.parametrize("bare", [True, False])
+def test_names_that_wrappers_write_are_read(files, network, tmp_path, kind, bare):
+    how = Preprocessing(mean=(0.5,), std=(0.25,)) if bare else PLAIN
+    state = (network[1] if bare else network).state_dict()
+    save_weights(WRAPPED[kind](state), tmp_path / "net.safetensors")
+    expected = ask(files / "net.safetensors")
+    assert np.allclose(ask(tmp_path / "net.safetensors", how=how), expected, atol=1e-5)
+
+
+def test_wrappers_hide_no_foreign_tensors(network, tmp_path, refused):
+    state, path = network.state_dict(), tmp_path / "net.safetensors"
+    for name in ("ema.1.fc.bias", "criterion.weight"):
+        save_weights(state | {name: torch.zeros(10)}, path)
+        refused(lambda: ask(path), f"unexpected tensor '{name}'")
+        save_weights(prefixed("model.")(state) | {name: torch.zeros(10)}, path)
+        refused(lambda: ask(path), "tensor", "such as")
+    # two names that become one
+    twice = {"_orig_mod.1.fc.bias": torch.zeros(10)}
+    save_weights(state | twice, path)
+    refused(lambda: ask(path), "unexpected tensor '_orig_mod.1.fc.bias'")
+
+
+TIED = """from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+
+class Tied(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.a, self.b = nn.Linear(256, 256), nn.Linear(256, 256)
+        self.b.weight = self.a.weight
+        self.fc = nn.Linear(256, classes)
+
+    def forward(self, x):
+        return self.fc(self.b(self.a(x.flatten(1)).relu()).relu())
+
+
+class Returns(nn.Module):
+    def __init__(self, channels, classes, way):
+        super().__init__()
+        self.way, self.fc = way, nn.Linear(256, classes if way != "one" else 1)
+
+    def forward(self, x):
+        y = self.fc(x.flatten(1))
+        match self.way:
+            case "object":
+                return SimpleNamespace(logits=y, hidden=x.flatten(1), loss=None)
+            case "mapping":
+                return {"features": x, "out": y}
+            case "pair":
+                return y, x.flatten(1)
+            case "text":
+                return "a"
+            case "two":
+                return y, -y
+            case "tall":
+                return y[:, :, None, None]
+        return y
+
+
+def returns(way):
+    return lambda channels, classes: Returns(channels, classes, way)
+
+
+for way in ("object", "mapping", "pair", "text", "two", "tall", "one"):
+    globals()[way] = returns(way)
+"""
+
+
+def test_a_tensor_used_twice_may_be_there_once(own, tmp_path):
+    own("tiednets", TIED)
+    torch.manual_seed(0)
+    tied = architectures.build("tiednets:Tied", 1, 10)
+    safetensors.torch.save_model(tied, tmp_path / "net.safetensors")
+    with safetensors.safe_open(tmp_path / "net.safetensors", "pt") as file:
+        assert len(list(file.keys())) == 5
+    expected = tied(PIXELS / 255).detach().numpy()
+    found = ask(tmp_path / "net.safetensors", "tiednets:Tied")
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_what_networks_return_is_read(own, tmp_path, refused):
+    own("tiednets", TIED)
+    path, generator = tmp_path / "net.safetensors", torch.Generator().manual_seed(0)
+    state = {"fc.weight": torch.randn(10, 256, generator=generator), "fc.bias": torch.zeros(10)}
+    save_weights(state, path)
+    expected = (PIXELS.flatten(1) / 255 @ state["fc.weight"].T).numpy()
+    for way in ("object", "mapping", "pair", "tall"):
+        assert np.allclose(ask(path, f"tiednets:{way}"), expected, atol=1e-4), way
+    refused(lambda: ask(path, "tiednets:text"), "returns a str", "[12, 10]")
+    refused(lambda: ask(path, "tiednets:two"), "returns a tuple", "[[12, 10], [12, 10]]")
+    save_weights({"fc.weight": state["fc.weight"][:1], "fc.bias": torch.zeros(1)}, path)
+    found = ask(path, "tiednets:one", classes=2)
+    assert np.allclose(found[:, 1], expected[:, 0], atol=1e-4) and not found[:, 0].any()
+
+
+def test_links_of_a_cache_are_followed_and_no_others(files, tmp_path, refused):
+    cache = tmp_path / "models--a--b"
+    blob, link = cache / "blobs" / "0a1b", cache / "snapshots" / "c0ffee" / "net.safetensors"
+    for each in (blob, link):
+        each.parent.mkdir(parents=True)
+    blob.write_bytes((files / "net.safetensors").read_bytes())
+    link.symlink_to(Path("../../blobs/0a1b"))
+    assert np.array_equal(ask(link), ask(files / "net.safetensors"))
+    assert weights.digest(link) == sha256(blob)
+    for target in (files / "net.safetensors", cache / "snapshots"):
+        link.unlink()
+        link.symlink_to(target)
+        refused(lambda: ask(link), "symbolic link")
+    link.unlink()
+    link.symlink_to(link)
+    refused(lambda: ask(link), "net.safetensors")
+
+
+def test_networks_of_libraries(tmp_path, monkeypatch, refused):
+    small = architectures.build("torchvision:squeezenet1_1", 3, 7)
+    assert small(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
+    refused(lambda: architectures.build("torchvision:resnet18", 1, 7), "colour")
+    refused(lambda: architectures.build("torchvision:nothing", 3, 7), "nothing")
+    for name in ("timm:hf-hub:a/b", "timm:../x", "torchvision:/etc/passwd", "timm:a b"):
+        refused(lambda name=name: architectures.build(name, 3, 7), "no name of a model")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    refused(lambda: architectures.build("timm:resnet18", 3, 7), "timm is not installed")
+
+    class Timm:
+        __version__ = "1"
+
+        def is_model(self, name):
+            return name == "tiny.v1"
+
+        def create_model(self, name, pretrained, num_classes, in_chans):
+            assert not pretrained
+            return nn.Sequential(nn.Flatten(), nn.Linear(in_chans * 4, num_classes))
+
+    monkeypatch.setitem(sys.modules, "timm", Timm())
+    assert architectures.build("timm:tiny.v1", 3, 7)(torch.zeros(1, 3, 2, 2)).shape == (1, 7)
+    refused(lambda: architectures.build("timm:huge", 3, 7), "timm 1 has no model 'huge'")
+
+
+def test_a_hugging_face_config_names_sizes_and_nothing_else(tmp_path, monkeypatch, refused):
+    seen = {}
+
+    class Network(nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.config, self.fc = config, nn.Linear(256, config.num_labels)
+
+        def forward(self, x):
+            return {"logits": self.fc(x.flatten(1))}
+
+        @classmethod
+        def from_pretrained(cls, path, config, state_dict, output_loading_info, dtype):
+            assert path is None and output_loading_info and dtype == torch.float32
+            network = cls(config)
+            told = network.load_state_dict(state_dict, strict=False)
+            return network, told._asdict()
+
+    class Transformers:
+        logging = mock.Mock()
+
+        class AutoConfig:
+            @staticmethod
+            def for_model(kind, **values):
+                seen.update(values, kind=kind)
+                return type("Config", (), {})()
+
+        class AutoModelForImageClassification:
+            from_config = Network
+
+    def build(**config):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return architectures.build("transformers", 3, 7, tmp_path)
+
+    monkeypatch.setitem(sys.modules, "transformers", Transformers)
+    evil = {"auto_map": {"AutoConfig": "x.py"}, "_attn_implementation": "a/b"}
+    evil |= {"attn_implementation": "a/b", "quantization_config": {}, "id2label": {"0": "x"}}
+    network = build(model_type="resnet", depths=[1, 2], **evil)
+    assert (network.config.num_channels, network.config.num_labels) == (3, 7)
+    assert seen == {"kind": "resnet", "depths": [1, 2]}
+    path, state = tmp_path / "model.safetensors", network.state_dict()
+    save_weights(state, path)
+    expected = network(PIXELS / 255)["logits"].detach().numpy()
+    assert np.allclose(ask(path, "transformers", classes=7), expected, atol=1e-5)
+    for changes, words in [
+        ({"a": torch.ones(9)}, "unexpected tensors, such as 'a'"),
+        ({"fc.bias": torch.ones(9)}, "does not fit config.json"),
+        ({"fc.bias": torch.full((7,), float("nan"))}, "'fc.bias' holds values"),
+    ]:
+        save_weights(state | changes, path)
+        refused(lambda: ask(path, "transformers", classes=7), words)
+    save_weights({"fc.weight": state["fc.weight"], "b": torch.ones(7)}, path)
+    refused(lambda: ask(path, "transformers", classes=7), "lacks tensors, such as 'fc.bias'")
+    save_weights({"fc.weight": state["fc.weight"]}, path)
+    refused(lambda: ask(path, "transformers", classes=7), "1,792 numbers", "needs 1,799")
+    for config, *words in [
+        ({"model_type": "timm_wrapper", "architecture": "hf-hub:a/b"}, "'timm_wrapper'", "resnet"),
+        ({"auto_map": {}}, "no Hugging Face config"),
+        ({"model_type": "vit", "hidden_size": 10**9}, "at most 65,536"),
+        ({"model_type": "vit", "num_hidden_layers": 60_000}, "60000 layers"),
+        ({"model_type": "vit", "depths": [900, 900]}, "1800 layers"),
+    ]:
+        refused(lambda config=config: build(**config), "config.json", *words)
+    for content in ("[1]", "{", "[" * 100_000, '{"model_type": 1, "model_type": 2}'):
+        (tmp_path / "config.json").write_text(content)
+        refused(lambda: architectures.build("transformers", 3, 7, tmp_path), "config.json")
+    (tmp_path / "config.json").unlink()
+    refused(lambda: architectures.build("transformers", 3, 7, tmp_path), "config.json is missing")
+    refused(lambda: architectures.build("transformers:a/b", 3, 7, tmp_path), "transformers")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    refused(lambda: architectures.build("transformers", 3, 7, tmp_path), "not installed")
+
+
 def test_the_order_and_number_of_images_at_once_change_nothing(tmp_path, monkeypatch, files):
     whole, net = ask(linear(tmp_path), None), ask(files / "net.safetensors")
     for batch in (1, 5):  # 5 does not divide 12
@@ -264,8 +516,8 @@ def test_options_that_do_not_go_with_the_file_are_refused(files, refused):
         "its own normalisation",
     )
     refused(
-        lambda: ask(files / "net.safetensors", how=Preprocessing(layout="nhwc")),
-        "nhwc",
+        lambda: ask(files / "net.safetensors", how=Preprocessing(layout="nchw", output="y")),
+        "--layout and --output",
         "ONNX files only",
     )
     refused(lambda: ask(files / "net.onnx", "resnet_s"), "its own architecture", "resnet_s")
@@ -512,7 +764,7 @@ def save(
         nodes,
         "g",
         [helper.make_tensor_value_info("x", kind, shape)],
-        [helper.make_tensor_value_info("y", kind, [shape[0], columns])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [shape[0], columns])],
         list(initialisers),
     )
     domains = [helper.make_opsetid("", 20), helper.make_opsetid("com.evil", 1)]
@@ -574,7 +826,7 @@ def net(
 
 def held(**fields: object) -> Callable[[Path], Path]:
     """A maker of a file whose matrix is a tensor with these fields."""
-    return net(PRODUCT, w=TensorProto(name="w", **fields))
+    return net(PRODUCT, w=TensorProto(**{"name": "w"} | fields))
 
 
 def changed(change: Callable[[onnx.ModelProto], object], make=linear) -> Callable[[Path], Path]:
@@ -625,7 +877,7 @@ EVIL = helper.make_function(
     "Mine",
     [],
     ["b"],
-    [constant("b", outside("k", "/etc/passwd"))],
+    [constant("b", W)],
     [helper.make_opsetid("", 20)],
 )
 BRANCH = {"then_branch": EMPTY, "else_branch": EMPTY}
@@ -648,22 +900,20 @@ HIDDEN = [
 NUMBERS = {"zero": np.float32(0), "big": np.float32(2e9), "axis": np.array([0])}
 ARRAYS = [W, *(ARRAY(np.asarray(number), name) for name, number in NUMBERS.items())]
 SOFT = net(PRODUCT, NODE("Softmax", ["y"], ["p"]))
+OTHER = net(PRODUCT, NODE("Neg", ["y"], ["p"]))
 
 # how a file is made that must not be run, and what the sentence says of it
 BAD_ONNX: dict[str, tuple[Callable[[Path], Path], *tuple[str, ...]]] = {
-    "external data": (
-        net(PRODUCT, w=outside("w", "secret")),
-        "'w'",
-        "another file",
-        "external_data",
-    ),
     "external data in a node": (
         net(constant("w", outside("c", "/etc/passwd")), PRODUCT, w=None),
-        "'c'",
-        "another file",
+        "'/etc/passwd'",
+        "no file beside it",
     ),
-    "external data in a graph": (net(PRODUCT, NODE("If", ["q"], ["r"], **OUTSIDE)), "If"),
-    "external data in a function": (net(PRODUCT, functions=[EVIL]), "'Mine'"),
+    "a graph that names another file": (
+        net(PRODUCT, NODE("If", ["q"], ["r"], **OUTSIDE)),
+        "'/etc/passwd'",
+    ),
+    "a function": (net(PRODUCT, functions=[EVIL]), "'Mine'", "inline_local_functions"),
     "a place without the mark": (net(PRODUCT, w=marked(W)), "'w'", "another file"),
     "a custom operator": (
         net(NODE("Evil", ["f"], ["y"], domain="com.evil")),
@@ -704,7 +954,7 @@ BAD_ONNX: dict[str, tuple[Callable[[Path], Path], *tuple[str, ...]]] = {
     ),
     "text": (net(PRODUCT, w=helper.make_tensor("w", TensorProto.STRING, [1], [b"a"])), "STRING"),
     "an unknown type": (held(data_type=99, dims=[2]), "'w'", "99"),
-    "an evil name": (net(PRODUCT, w=outside("a. b\x1b[2J\n" + "z" * 900, "x")), "'a.b[2J'"),
+    "an evil name": (held(name="a. b\x1b[2J\n" + "z" * 900, data_type=8), "'a.b[2J'"),
     "a memory bomb": (
         net(*ZEROS, w=ARRAY(np.array([10**6, 10**6]), "s")),
         "GiB of memory",
@@ -724,14 +974,20 @@ BAD_ONNX: dict[str, tuple[Callable[[Path], Path], *tuple[str, ...]]] = {
         "exactly one",
     ),
     "whole numbers": (
-        net(NODE("Identity", ["f"], ["y"]), w=None, kind=TensorProto.INT64),
+        net(NODE("Cast", ["f"], ["y"], to=TensorProto.FLOAT), w=None, kind=TensorProto.INT64),
         "int64",
         "real numbers",
     ),
-    "flat images": (
-        lambda folder: save(folder, [NODE("MatMul", ["x", "w"], ["y"])], [W], shape=("n", 256)),
-        "['n', 256]",
-        "four dimensions",
+    "flat images of another size": (
+        lambda folder: save(folder, [NODE("MatMul", ["x", "w"], ["y"])], [W], shape=("n", 255)),
+        "[255]",
+        "[256]",
+        "--input-size",
+    ),
+    "a dictionary": (
+        net(PRODUCT, NODE("ZipMap", ["y"], ["z"], domain="ai.onnx.ml")),
+        "'ZipMap'",
+        "options={'zipmap': False}",
     ),
     "no output of that shape": (
         lambda folder: save(folder, [NODE("Identity", ["x"], ["y"])]),
@@ -739,9 +995,9 @@ BAD_ONNX: dict[str, tuple[Callable[[Path], Path], *tuple[str, ...]]] = {
         "12 x 10",
     ),
     "two outputs": (
-        changed(lambda model: model.graph.output.append(value("p", ["n", 10])), SOFT),
-        "12 x 10, 12 x 10",
-        "exactly one",
+        changed(lambda model: model.graph.output.append(value("p", ["n", 10])), OTHER),
+        "'y', 'p'",
+        "choose by --output",
     ),
     "garbage": (written(b"\x08\x08" + bytes(range(200))), "cannot be parsed"),
     "nothing inside": (written(b"\x08\x08"), "ONNX Runtime"),
@@ -751,8 +1007,6 @@ BAD_ONNX: dict[str, tuple[Callable[[Path], Path], *tuple[str, ...]]] = {
 @pytest.mark.parametrize("kind", BAD_ONNX)
 def test_bad_onnx_files_are_refused(tmp_path, scratch, refused, kind):
     make, *words = BAD_ONNX[kind]
-    if kind == "external data":
-        (tmp_path / "secret").write_bytes(MATRIX.tobytes())
     path = make(tmp_path)
     before = listing(tmp_path)
     sentence = refused(lambda: ask(path, None), "made.onnx", *words)
@@ -760,9 +1014,241 @@ def test_bad_onnx_files_are_refused(tmp_path, scratch, refused, kind):
     assert listing(tmp_path) == before and listing(scratch) == []
 
 
+# what works: ONNX as exporters write it, run in this process to save time
+
+
+def run_here(path, how=PLAIN, classes=10, pixels=PIXELS, files=()):
+    """What the worker gives for a file, as numbers of all classes."""
+    settings = {"classes": classes, "layout": how.layout, "maximum": how.maximum}
+    settings |= {"normalised": how.mean is not None, "output": how.output, "files": dict(files)}
+    found = onnx_worker.run(path, weights.prepare(pixels, how).numpy(), settings)
+    return outputs.complete(found, classes)
+
+
+def two_outputs(make, **changes):
+    """A maker of a file with the outputs y and p."""
+    return changed(lambda model: model.graph.output.append(value("p", ["n", 10])), make)
+
+
+EXPECTED = PIXELS.flatten(1).numpy() / 255 @ MATRIX
+NHWC = Preprocessing(layout="nhwc")
+TALL = [NODE("Reshape", ["y", "tall"], ["z"])]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT32])
+def test_graphs_that_take_pixels_get_them(tmp_path, kind):
+    nodes = [
+        NODE("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        NODE("Cast", ["t"], ["c"], to=TensorProto.FLOAT),
+        NODE("Div", ["c", "white"], ["d"]),
+        NODE("Flatten", ["d"], ["f"]),
+        PRODUCT,
+    ]
+    arrays = [W, ARRAY(np.float32(255), "white")]
+    path = save(tmp_path, nodes, arrays, ("n", 16, 16, 1), kind=kind)
+    assert np.allclose(run_here(path, NHWC), EXPECTED, atol=1e-4)
+    white = Preprocessing(layout="nhwc", maximum=255)
+    assert np.allclose(run_here(path, white), EXPECTED, atol=1e-4)
+    with pytest.raises(onnx_worker.Refused, match="mean and std have no effect"):
+        run_here(path, Preprocessing(layout="nhwc", mean=(0.5,), std=(1,)))
+
+
+def test_flat_images_and_grey_ones_without_channels_are_given(tmp_path):
+    flat = save(tmp_path, [NODE("MatMul", ["x", "w"], ["y"])], [W], ("n", 256))
+    assert np.allclose(run_here(flat), EXPECTED, atol=1e-4)
+    assert np.allclose(run_here(flat, NHWC), EXPECTED, atol=1e-4)  # one channel: the same order
+    bare = save(tmp_path, [FLAT, PRODUCT], [W], ("n", 16, 16))
+    assert np.allclose(run_here(bare), EXPECTED, atol=1e-4)
+
+
+def test_grey_images_are_shown_to_networks_that_take_colour(tmp_path):
+    three = ARRAY(np.tile(MATRIX, (3, 1)), "w")
+    path = save(tmp_path, [FLAT, PRODUCT], [three], ("n", 3, 16, 16))
+    assert np.allclose(run_here(path), 3 * EXPECTED, atol=1e-4)
+    how = Preprocessing(mean=(0.5, 0.5, 0.5), std=(1, 1, 1))
+    assert np.allclose(run_here(path, how), 3 * (EXPECTED - 0.5 * MATRIX.sum(0)), atol=1e-3)
+
+
+def test_a_choice_of_outputs(tmp_path):
+    alike = two_outputs(SOFT)(tmp_path)
+    assert np.allclose(run_here(alike), EXPECTED, atol=1e-4)  # logits and their probabilities
+    assert np.allclose(run_here(alike, Preprocessing(output="p")).sum(1), 1)
+    other = two_outputs(OTHER)(tmp_path)
+    assert np.allclose(run_here(other, Preprocessing(output="p")), -EXPECTED, atol=1e-4)
+    with pytest.raises(onnx_worker.Refused, match="no output 'q'; its outputs are y, p"):
+        run_here(other, Preprocessing(output="q"))
+    tall = net(PRODUCT, *TALL)
+    path = changed(
+        lambda model: (
+            model.graph.initializer.append(ARRAY(np.array([0, 10, 1, 1]), "tall")),
+            model.graph.output[0].CopyFrom(value("z", ["n", 10, 1, 1])),
+        ),
+        tall,
+    )(tmp_path)
+    assert np.allclose(run_here(path), EXPECTED, atol=1e-4)
+
+
+def test_labels_alone_are_read(tmp_path):
+    def label(model):
+        model.graph.output[0].CopyFrom(value("a", ["n"], TensorProto.INT64))
+
+    make = net(PRODUCT, NODE("ArgMax", ["y"], ["a"], axis=1, keepdims=0))
+    found = run_here(changed(label, make)(tmp_path))
+    assert np.array_equal(found, np.eye(10)[EXPECTED.argmax(1)])
+
+
+def test_a_classifier_of_scikit_learn_is_read(tmp_path):
+    node = NODE(
+        "LinearClassifier",
+        ["f"],
+        ["label", "y"],
+        domain="ai.onnx.ml",
+        classlabels_ints=list(range(10)),
+        coefficients=MATRIX.T.flatten().tolist(),
+        intercepts=[0.0] * 10,
+        post_transform="SOFTMAX",
+    )
+    domains = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 1)]
+    graph = helper.make_graph(
+        [FLAT, node],
+        "g",
+        [value("x", ["n", 1, 16, 16])],
+        [value("label", ["n"], TensorProto.INT64), value("y", ["n", 10])],
+    )
+    path = tmp_path / "made.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=domains, ir_version=10), path)
+    expected = torch.from_numpy(EXPECTED).softmax(1).numpy()
+    assert np.allclose(run_here(path), expected, atol=1e-4)
+
+
+def test_one_number_for_two_classes_becomes_two(tmp_path):
+    last = ARRAY(MATRIX[:, :1], "w")
+    logit = save(tmp_path, [FLAT, PRODUCT], [last], columns=1)
+    found = run_here(logit, classes=2)
+    assert np.allclose(found, np.stack([np.zeros(12), EXPECTED[:, 0]], 1), atol=1e-4)
+    nodes = [FLAT, NODE("MatMul", ["f", "w"], ["m"]), NODE("Sigmoid", ["m"], ["y"])]
+    second = 1 / (1 + np.exp(-EXPECTED[:, 0]))
+    found = run_here(save(tmp_path, nodes, [last], columns=1), classes=2)
+    assert np.allclose(found, np.stack([1 - second, second], 1), atol=1e-4)
+    with pytest.raises(onnx_worker.Refused, match="12 x 1; 12 x 10 real numbers"):
+        run_here(logit)
+
+
+def test_a_quantised_copy_is_read(tmp_path):
+    from onnxruntime import quantization
+
+    rows = iter([{"x": PIXELS.float().numpy() / 255}])
+
+    class Reader(quantization.CalibrationDataReader):
+        def get_next(self):
+            return next(rows, None)
+
+    nodes = [FLAT, NODE("Gemm", ["f", "w"], ["m"]), NODE("Add", ["m", "m"], ["y"])]
+    quantization.quantize_static(
+        save(tmp_path, nodes, [W]),
+        tmp_path / "q.onnx",
+        Reader(),
+        quant_format=quantization.QuantFormat.QOperator,
+    )
+    used = {node.domain for node in onnx.load(tmp_path / "q.onnx").graph.node}
+    assert "com.microsoft" in used
+    assert np.allclose(run_here(tmp_path / "q.onnx"), 2 * EXPECTED, atol=0.2)
+
+
+# tensors in other files
+
+
+def beside_of(folder, monkeypatch, names):
+    """The files beside a model that names some; the process that finds the names is left out."""
+    monkeypatch.setattr(weights, "_isolated", lambda *_: json.dumps({"files": names}).encode())
+    return weights._beside(net(PRODUCT, w=outside("w", "weights"))(folder))
+
+
+def test_tensors_in_other_files_are_read_and_hashed(files, tmp_path, monkeypatch):
+    two, other = files / "two.onnx", files / "two.onnx.data"
+    expected = hashlib.sha256(two.read_bytes() + other.read_bytes()).hexdigest()
+    assert weights.digest(two) == expected
+    assert weights.digest(files / "net.onnx") == sha256(files / "net.onnx")
+    deeper = tmp_path / "weights" / "w.bin"
+    deeper.parent.mkdir()
+    deeper.write_bytes(b"four" + MATRIX.tobytes())
+    tensor = outside("w", "weights/w.bin")
+    tensor.external_data.add(key="offset", value="4")
+    path = net(PRODUCT, w=tensor)(tmp_path)
+    assert onnx_worker.places(onnx_worker.parse(path)) == ["weights/w.bin"]
+    known = {"weights/w.bin": str(deeper)}
+    assert np.allclose(run_here(path, files=known), EXPECTED, atol=1e-4)
+    assert beside_of(tmp_path, monkeypatch, ["weights/w.bin"]) == {"weights/w.bin": deeper}
+
+
+def test_other_files_lie_beside_the_model(tmp_path, monkeypatch, refused):
+    folder, away = tmp_path / "model", tmp_path / "away"
+    for each in (folder, away):
+        each.mkdir()
+        (each / "secret").write_bytes(MATRIX.tobytes())
+    (folder / "link").symlink_to(away / "secret")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "inside").symlink_to(away)
+    secret = str(away / "secret")
+    for name in (
+        "",
+        "../away/secret",
+        secret,
+        "inside/secret",
+        "loop/x",
+        "none",
+        ".",
+        "..\\x",
+        "C:x",
+        "a\0b",
+    ):
+        refused(lambda name=name: beside_of(folder, monkeypatch, [name]), "no file beside it")
+    refused(lambda: beside_of(folder, monkeypatch, ["link"]), "symbolic link")
+    monkeypatch.setitem(weights.LARGEST, "onnx", 15_000)
+    refused(lambda: beside_of(folder, monkeypatch, ["secret", "./secret"]), "at most 15,000")
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"offset": "4"}, "not there"),
+        ({"offset": "-4"}, "not there"),
+        ({"offset": "9" * 30}, "not there"),
+        ({"offset": "9" * 5000}, "no number"),
+        ({"length": "12"}, "not there"),
+        ({"length": "all"}, "no number"),
+        ({"location": "other"}, "not accepted"),
+        ({"dims": [10**9, 10**9]}, "not there"),
+        ({"dims": [-256, -10]}, "not accepted"),
+        ({"data_type": 8}, "not accepted"),
+    ],
+)
+def test_places_in_other_files_that_do_not_fit_are_refused(tmp_path, changes, words):
+    (tmp_path / "w").write_bytes(MATRIX.tobytes())
+    tensor = outside("w", changes.pop("location", "w"))
+    for key in [key for key in changes if key in ("offset", "length")]:
+        tensor.external_data.add(key=key, value=changes.pop(key))
+    for key, given in changes.items():
+        if key == "dims":
+            tensor.dims[:] = given
+        else:
+            tensor.data_type = given
+    path = net(PRODUCT, w=tensor)(tmp_path)
+    with pytest.raises(onnx_worker.Refused, match=words):
+        run_here(path, files={"w": str(tmp_path / "w")})
+
+
+def test_more_values_than_other_files_hold_are_not_read(tmp_path):
+    (tmp_path / "w").write_bytes(MATRIX.tobytes())
+    tensors = [outside(name, "w") for name in ("w", "v")]
+    path = save(tmp_path, [FLAT, PRODUCT], tensors)
+    with pytest.raises(onnx_worker.Refused, match="not there"):
+        run_here(path, files={"w": str(tmp_path / "w")})
+
+
 def test_onnx_of_another_shape_is_refused(tmp_path, refused):
     path = linear(tmp_path)
-    refused(lambda: ask(path, None, classes=7), "12 x 10", "12 x 7")
+    refused(lambda: ask(path, None, classes=7), "12 x 10", "12 x 7 real numbers", "12 labels")
     refused(
         lambda: ask(path, None, pixels=PIXELS.repeat(1, 3, 1, 1)),
         "[1, 16, 16]",

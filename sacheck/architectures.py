@@ -1,0 +1,147 @@
+"""Networks without weights, by name: this book's, those of libraries, and the owner's own."""
+
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sacutils import models
+from sacutils.files import UserError
+
+from .text import once, plain, read_bytes, refuse, summary
+
+TRANSFORMERS = sorted(
+    "beit bit convnext convnextv2 cvt deit dinov2 efficientnet focalnet hiera levit mobilenet_v1 "
+    "mobilenet_v2 mobilevit mobilevitv2 poolformer pvt regnet resnet segformer swin swinv2 van vit "
+    "vit_msn".split()
+)
+"""Types of Hugging Face's classifiers that are built: the settings of these name no other model."""
+UNREAD = {"model_type", "auto_map", "attn_implementation", "quantization_config", "dtype"}
+UNREAD |= {"torch_dtype", "id2label", "label2id", "num_labels", "num_channels"}
+"""Settings of a Hugging Face config that are not read: what names code, precision, or classes."""
+LARGEST_CONFIG, LARGEST_SETTING, MOST_LAYERS = 2**20, 2**16, 1000
+"""Bytes of a Hugging Face config, the largest number in it, and layers in all."""
+
+
+def build(name: str, channels: int, classes: int, folder: Path = Path()) -> nn.Module:
+    """A network without normalisation.
+
+    `name` is one of
+
+    - a key of ``models.ARCHITECTURES``;
+    - ``torchvision:NAME`` or ``timm:NAME``, a classifier of that library by its own name;
+    - ``transformers``, a Hugging Face classifier as ``config.json`` in `folder`, where the weights
+      are, describes it; nothing that this file names is loaded or run;
+    - ``module:function``, imported with the current directory on the path, which gets the numbers
+      of channels and classes. That code is run without any protection: it must be the owner's own
+      and never a stranger's.
+    """
+    if name in models.ARCHITECTURES:
+        return models.ARCHITECTURES[name](channels, classes)
+    module, _, attribute = name.partition(":")
+    what = f"Architecture {plain(name)!r}"
+    known = f"{', '.join(models.ARCHITECTURES)}, torchvision:NAME, timm:NAME, transformers"
+    own = bool(module and attribute)
+    refuse(
+        what,
+        {
+            f" is unknown; known are {known} and module:function of yours": not own
+            and name != "transformers"
+        },
+    )
+    try:
+        if name == "transformers":
+            network = _transformers(channels, classes, folder)
+        elif module in ("timm", "torchvision"):
+            # by a path or an address of a hub, a library would load somebody's files
+            odd = not re.fullmatch(r"\w[\w.-]*", attribute, re.ASCII)
+            refuse(what, {f" is no name of a model of {module}": odd})
+            network = (_timm if module == "timm" else _torchvision)(attribute, channels, classes)
+        else:
+            network = _own(module, attribute)(channels, classes)
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"a torch.nn.Module is needed and no {type(network).__name__}")
+    except UserError:
+        raise
+    except Exception as error:  # whatever a library or the owner's module raises
+        raise UserError(f"{what} gives no network ({named(error)}).") from None
+    return network
+
+
+def named(error: Exception) -> str:
+    """An error of somebody else's code, with its kind."""
+    return f"{type(error).__name__}: {summary(error)}"
+
+
+def _own(module: str, attribute: str) -> Callable[[int, int], Any]:
+    """A function of a module in the current directory."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        importlib.invalidate_caches()
+        return getattr(importlib.import_module(module), attribute)
+    finally:
+        sys.path.remove(here)
+
+
+def _library(name: str) -> Any:
+    """A library that may be absent; it is told to stay off the network."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        what = f"The library {name} is not installed beside sacheck"
+        raise UserError(f"{what}; add it there with: pip install {name}") from None
+
+
+def _torchvision(name: str, channels: int, classes: int) -> nn.Module:
+    from torchvision import models as known
+
+    problem = f"torchvision:{name} takes colour images, these have {channels} channel(s)"
+    refuse(problem, {"": channels != 3})
+    return known.get_model(name, weights=None, num_classes=classes)
+
+
+def _timm(name: str, channels: int, classes: int) -> nn.Module:
+    timm = _library("timm")
+    refuse(f"timm {timm.__version__} has no model {name!r}", {"": not timm.is_model(name)})
+    return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
+
+
+def _transformers(channels: int, classes: int, folder: Path) -> nn.Module:
+    transformers, path = _library("transformers"), folder / "config.json"
+    # it would print names of a stranger's tensors
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        settings = json.loads(read_bytes(path, LARGEST_CONFIG), object_pairs_hook=once)
+        kind = str(settings["model_type"])
+        large = max(_numbers(settings), default=0)
+        layers = sum(_numbers([v for key, v in settings.items() if re.search("layer|depth", key)]))
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is no Hugging Face config ({named(error)}).") from None
+    known = ", ".join(TRANSFORMERS)
+    problems = {
+        f" describes a {plain(kind)!r}; read are {known}": kind not in TRANSFORMERS,
+        f" holds {large:g}; at most {LARGEST_SETTING:,} is accepted": large > LARGEST_SETTING,
+        f" has {layers:g} layers; at most {MOST_LAYERS:,} are accepted": layers > MOST_LAYERS,
+    }
+    refuse(path, problems)
+    values = {k: v for k, v in settings.items() if k not in UNREAD and not k.startswith("_")}
+    config = transformers.AutoConfig.for_model(kind, **values)
+    config.num_labels, config.num_channels = classes, channels
+    return transformers.AutoModelForImageClassification.from_config(config)
+
+
+def _numbers(value: Any) -> list[float]:
+    """The sizes of all numbers in a JSON value."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return [number for each in inner for number in _numbers(each)]
+    return [abs(value)] if isinstance(value, int | float) else []
