@@ -52,7 +52,7 @@ body { width: 180mm; margin: 0; padding: 0; font-size: 1rem; overflow: visible; 
 """
 FIT = """
 addEventListener("load", async () => {
-  await MathJax.startup.promise;
+  await window.MathJax?.startup?.promise;
   await document.fonts.ready;
   const [column, turned] = [180, 267].map((mm) => (mm * 96) / 25.4);
   for (const table of document.querySelectorAll(".printed table")) {

@@ -71,6 +71,17 @@ def test_answers_stand_at_the_end_and_other_folds_are_open(html):
     assert re.search(r"<details open[^>]*><summary[^>]*><p>Details", body)
 
 
+@pytest.mark.browser
+def test_a_browser_prints_the_document_once(html, tmp_path):
+    target = tmp_path / "book.pdf"
+    printed.pdf(html, target)
+    assert printed.finished(target) and printed.pages_of(target) == 4  # contents, 2 pages, answers
+    assert not (html / printed.MERGED).exists()
+    first = target.stat().st_mtime_ns
+    printed.pdf(html, target)
+    assert target.stat().st_mtime_ns == first
+
+
 def test_a_pdf_that_was_printed_too_early_is_not_taken(tmp_path):
     path = tmp_path / "book.pdf"
     assert not printed.finished(path)
