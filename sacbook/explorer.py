@@ -160,8 +160,9 @@ def _comparisons(kinds: np.ndarray) -> tuple[list[dict[str, Any]], list[dict[str
     for attack in (attack for attack in steps.ATTACKS if attack in kinds):
         for negatives, members in steps.negative_sets(attack).items():
             if np.isin(members, kinds).any():
-                # with new labels the models on attacker data are others
-                name = LABELS[members[0]] if STEPS[attack].negatives else negatives
+                # transfer has independent models of its own, named by what is new
+                own = LABELS[members[0]].removeprefix("Independent (").removesuffix(")")
+                name = own if STEPS[attack].negatives else negatives
                 sides = {"stolen": place(LABELS[attack], [attack])}
                 sides |= {"independent": place(name, members)}
                 comparisons.append({"attack": LABELS[attack], "negatives": negatives} | sides)
