@@ -175,7 +175,7 @@ def try_one(
         say(f"  {name}: {_hidden(line.secrets, value)}")
     sizes = f"{len(images)} {service.image}, the first of {len(images[0]):,} bytes"
     form = f"a form with the field {service.images!r}, " if service.body == "multipart" else ""
-    say(f"  {_brief(data['json']) if 'json' in data else form + sizes}")
+    say(f"  {_brief(data['json'], line.secrets) if 'json' in data else form + sizes}")
     received, start = bytearray(), time.monotonic()
 
     async def call() -> Response:
@@ -187,10 +187,10 @@ def try_one(
         seconds = time.monotonic() - start
         say(f"answered {response.status} in {seconds:.2f} s, {len(received):,} bytes")
         try:
-            shown = _brief(json.loads(response.body))
+            shown = _brief(json.loads(response.body), line.secrets)
         except (ValueError, RecursionError):
-            shown = repr(response.body[:200].decode(errors="replace"))
-        say(f"  {_hidden(line.secrets, shown)}")
+            shown = _shown(line.secrets, response.body.decode(errors="replace"))
+        say(f"  {shown}")
         found = _rows(response, line, service, len(probes), len(class_names))
         answers = [answer_of(row, service, class_names) for row in found]
     except Retry as error:
@@ -306,17 +306,18 @@ def _told(error: Odd, line: Line, where: str) -> str:
     return f"{where}: {''.join(parts)}."
 
 
-def _brief(value: Any) -> str:
-    """A document in one line, long texts and lists shortened."""
+def _brief(value: Any, secrets: list[str]) -> str:
+    """A document in one line, without secrets, long texts and lists shortened."""
 
     def short(value: Any) -> Any:
-        if isinstance(value, str) and len(value) > 60:
-            return f"{value[:30]}... ({len(value):,} characters)"
+        if isinstance(value, str):
+            value = _hidden(secrets, value)
+            return value if len(value) < 60 else f"{value[:30]}... ({len(value):,} characters)"
+        if isinstance(value, dict):
+            return {short(key): short(each) for key, each in list(value.items())[:20]}
         if isinstance(value, list) and len(value) > 5:
             return [*map(short, value[:3]), f"... ({len(value):,} in all)"]
-        if isinstance(value, dict):
-            return {key[:60]: short(each) for key, each in list(value.items())[:20]}
-        return [short(each) for each in value] if isinstance(value, list) else value
+        return list(map(short, value)) if isinstance(value, list) else value
 
     return json.dumps(short(value))[:1000]
 

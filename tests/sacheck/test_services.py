@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from sacheck import answers, description, service
+from sacheck import answers, description, service, weights
 from sacheck.description import Odd, Service, answer_of, load_service, ready_made, rows_of
+from sacutils.files import home
 from tests.sacheck.test_service import CLASSES, EXPECTED, NAMES, PROBES, Server, scores_of, send
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
@@ -179,13 +180,14 @@ def test_a_ready_made_description_fits_its_service(server, tmp_path, monkeypatch
 
     server.respond = respond
     how, asked = load_service(name, rate=1e6, retries=0), "identity"
-    rows = service.ask(server.url, how, PROBES, CLASSES, tmp_path / "calls.jsonl", asked)
+    few = {name: PROBES[name] for name in NAMES[3:7]}
+    rows = service.ask(server.url, how, few, CLASSES, tmp_path / "calls.jsonl", asked)
     found = answers.from_rows(rows, 3)
     assert not problems
     if name == "fastapi":
-        assert found.form == "labels" and found.predicted.tolist() == [2] * 5 + [0] * 5
+        assert found.form == "labels" and found.predicted.tolist() == [2, 2, 0, 0]
     else:
-        assert np.allclose(found.outputs, EXPECTED) and found.form == "probabilities"
+        assert np.allclose(found.outputs, EXPECTED[3:7]) and found.form == "probabilities"
     assert "secret-token" not in (tmp_path / "calls.jsonl").read_text()
 
 
@@ -340,11 +342,13 @@ def test_percent_is_noticed_at_the_first_answers(server, tmp_path, refused):
 
 
 def test_one_request_is_shown_and_nothing_kept(server, tmp_path, refused, monkeypatch):
-    monkeypatch.setenv("TOKEN", "very-secret")
+    secret = "very-secret" + "x" * 100  # longer than what is shown of a text
+    monkeypatch.setenv("TOKEN", secret)
     how = Service(scores="", headers={"Authorization": "Bearer ${TOKEN}"}, batch=4)
     few, said = dict(list(PROBES.items())[:4]), []
     server.respond = lambda handler, body: send(
-        handler, {"predictions": [scores_of(n) for n in range(4)], "echo": "very-secret\x1b[2J"}
+        handler,
+        {"predictions": [scores_of(n) for n in range(4)], "echo": f"{secret}\x1b[2J", secret: 1},
     )
     before = server.requests
     assert service.try_one(server.url, how, few, CLASSES, said.append) == EXPECTED[:4]
@@ -359,7 +363,7 @@ def test_one_request_is_shown_and_nothing_kept(server, tmp_path, refused, monkey
     ):
         assert part in text
     server.respond = lambda handler, body: send(
-        handler, {"detail": "no such field: very-secret"}, 422
+        handler, {"detail": f"no such field: {secret}"}, 422
     )
     said.clear()
     sentence = refused(
@@ -368,11 +372,13 @@ def test_one_request_is_shown_and_nothing_kept(server, tmp_path, refused, monkey
         "no such field: ***",
     )
     assert "very-secret" not in sentence and said[-1].startswith('  {"detail"')
-    server.respond = lambda handler, body: send(handler, b"<html>busy", 503)
+    server.respond = lambda handler, body: send(handler, b"[" * 100_000)
+    refused(lambda: service.try_one(server.url, how, few, CLASSES, said.append), "no JSON")
+    server.respond = lambda handler, body: send(handler, f"<html>busy {secret}".encode(), 503)
     refused(
         lambda: service.try_one(server.url, how, few, CLASSES, said.append), "503", "<html>busy"
     )
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [] and "very-secret" not in "".join(said)
 
 
 def test_a_private_authority_is_named_in_the_description(tmp_path, refused):
@@ -400,3 +406,16 @@ def test_a_private_authority_is_named_in_the_description(tmp_path, refused):
     finally:
         server.server.shutdown()
         server.server.server_close()
+
+
+def test_the_page_on_safety_states_the_limits():
+    page = (home() / "book" / "safety.md").read_text(encoding="utf-8")
+    limits = {
+        f"{weights.LARGEST['safetensors'] // 2**30} GiB per file, {weights.MOST_TENSORS:,} tensors",
+        f"{weights.LARGEST['onnx'] // 2**30} GiB per file; {weights.MEMORY // 2**30} GiB of memory",
+        f"{weights.SECONDS} s of processor time",
+        f"{service.LARGEST_RESPONSE // 2**20} MiB on the line and unpacked",
+        f"{service.LARGEST_WAIT} s at a time",
+        f"{answers.LARGEST // 2**20} MiB; as many columns",
+    }
+    assert {limit for limit in limits if limit not in page} == set()
