@@ -56,7 +56,7 @@ def matrix(outputs: np.ndarray) -> np.ndarray:
 
 
 def distance(source: np.ndarray, suspect: np.ndarray) -> float:
-    """Correlation distance of two matrices, 0 to 1: the mean of |difference| over all entries. A
+    """Correlation distance of two matrices, 0 to 1: the mean absolute difference of entries. A
     small one speaks for theft.
     """
     return float(np.abs(suspect - source).mean())
