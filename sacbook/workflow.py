@@ -315,8 +315,8 @@ def step(
     if kind == "book":
         executed = [folder / "notebooks" / f"{name}.ipynb" for name in jobs.notebook_names()]
         shown = files.read_json(folder / "tables" / "headline.json")
-        for name in ("tables/references.json", "lab/expected.json"):
-            shown |= files.read_json(folder / name)
+        for made in ("tables/references.json", "lab/expected.json"):
+            shown |= files.read_json(folder / made)
         offered = {Path("lab") / path.name: path for path in (folder / "lab").glob("*.*")}
         offered |= {Path("_static") / name: folder / "explorer" / name for name in pages.EXPLORER}
         pages.stage(executed, build / "stage", shown, offered)
