@@ -95,30 +95,25 @@ def _exit_codes() -> str:
     codes = {0: "done", 1: "bad input, told in one sentence", 2: "wrong use of the command line"}
     for name, code in verdict.EXIT_CODES.items():
         codes[code] = f"{codes[code]}; of `verify`: *{name}*" if code in codes else f"*{name}*"
-    rows = [(str(code), told) for code, told in sorted(codes.items())]
-    return "## Exit codes\n\n" + _table(("code", "meaning"), rows) + "\n"
+    rows = "".join(f"| {code} | {told} |\n" for code, told in sorted(codes.items()))
+    return f"## Exit codes\n\n| code | meaning |\n| --- | --- |\n{rows}\n"
 
 
 def _services() -> str:
-    ready = description.ready_made().items()
-    rows = [(f"`{name}`", each["about"], f"`{each['address']}`") for name, each in ready]
-    return _table(("name", "system", "address"), rows) + "\n"
+    return "".join(
+        f"`{name}`\n: {each['about']}.<br>`{each['address']}`\n\n"
+        for name, each in description.ready_made().items()
+    )
 
 
 def _fields() -> str:
-    rows = []
+    text = ""
     for name, field in description.Service.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        shown = json.dumps(default) if default is not None else "none"
+        shown = f", `{json.dumps(default)}` if not given" if default is not None else ""
         told = _markdown(" ".join((field.description or "").split()))
-        rows.append((f"`{name}`", told, f"`{shown}`"))
-    return _table(("field", "meaning", "default"), rows) + "\n"
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+        text += f"`{name}`{shown}\n: {told}\n\n"
+    return text
 
 
 def _markdown(text: str) -> str:

@@ -545,7 +545,7 @@ def test_the_page_of_the_command_is_fresh():
     assert page == manual.page(), "python -m sacheck.manual > book/command.md"
     assert page.startswith("# The command sacheck") and "$shape" in page
     for name in description.ready_made():
-        assert f"| `{name}` |" in page
+        assert f"\n`{name}`\n: " in page
 
 
 def test_the_shell_completes():

@@ -341,6 +341,24 @@ def test_percent_is_noticed_at_the_first_answers(server, tmp_path, refused):
     assert server.requests == before + 1
 
 
+@pytest.mark.parametrize("body", ["raw", "multipart"])
+def test_a_service_that_takes_jpeg_only(server, tmp_path, body):
+    def respond(handler, content):
+        if body == "multipart":
+            assert b"Content-Type: image/jpeg" in content and b'filename="0.jpeg"' in content
+            content = content[content.index(b"\xff\xd8\xff") :]
+        else:
+            assert handler.headers["Content-Type"] == "image/jpeg"
+        with Image.open(io.BytesIO(content)) as image:
+            send(handler, scores_of(int(np.array(image)[0, 0])))
+
+    server.respond = respond
+    how = Service(body=body, image="jpeg", single=True, images="file", answers="", scores="")
+    asked = {NAMES[7]: PROBES[NAMES[7]]}
+    rows = service.ask(server.url, how, asked, CLASSES, tmp_path / "calls.jsonl", "identity")
+    assert rows == [EXPECTED[7]]
+
+
 def test_one_request_is_shown_and_nothing_kept(server, tmp_path, refused, monkeypatch):
     secret = "very-secret" + "x" * 100  # longer than what is shown of a text
     monkeypatch.setenv("TOKEN", secret)
