@@ -17,7 +17,7 @@ Examples:
       --images held_out/
   sacheck fingerprint simple --kind source --model mine.onnx --images held_out_by_class/""",
     "enrol": """\b
-Example:
+Examples:
   sacheck enrol owned --model mine.safetensors --architecture resnet18 --data trained_on/ \\
       --train "python train.py {data} {seed} {out}" --images held_out/ --reserve unused/""",
     "query": """\b
