@@ -122,8 +122,9 @@ rate = (
 )
 figures.say(rate=f"{rate / 1e9:.0f}", h100=f"{costs.H100_RATE / 1e12:.0f}")
 table = costs.table(rate).set_index(["profile", "models"])
-work = table.pop("petaFLOP").map(lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.2g}")
-times = table.map(lambda hours: tables.duration(3600 * hours))
+table = table.map(lambda value: float(f"{value:.2g}"))  # estimates have two digits
+work = table.pop("petaFLOP").map("{:,g}".format)
+times = table.map(lambda h: tables.duration(3600 * h) if h >= 1 / 3600 else "under 1\u00a0s")
 times.columns = [name.replace("hours", "time") for name in times]
 times = times.assign(petaFLOP=work).reset_index()
 figures.table(times, caption="What each profile costs; times are estimates")

@@ -66,11 +66,12 @@ def mend(page: str) -> str:
         page = re.sub(wrong, right, page)
     chapter = re.search(r'<h1><span class="section-number">(\d+\.) </span>', page)
     name, numbers = f"Table {chapter[1] if chapter else ''}", count(1)
-    return re.sub(
-        "<caption>(?!<span)",
-        lambda match: f'{match[0]}<span class="caption-number">{name}{next(numbers)} </span>',
-        page,
-    )
+
+    def caption(match: re.Match[str]) -> str:
+        number = f'<span class="caption-number">{name}{next(numbers)} </span>'
+        return f'<caption><span class="caption-text">{number}{match[1]}</span></caption>'
+
+    return re.sub("<caption>(?!<span)(.*?)</caption>", caption, page, flags=re.DOTALL)
 
 
 def sections(page: str) -> str:

@@ -47,7 +47,7 @@ html { font-size: 9.5pt; }
 body { width: 180mm; margin: 0; padding: 0; font-size: 1rem; overflow: visible; }
 .printed > section { break-before: page; }
 .turned { page: turned; width: 267mm; }
-.printed nav li { display: list-item; list-style: none; }
+.printed nav :is(ul, li) { display: block; }
 .printed nav p { font-weight: 600; margin: 0.6em 0 0; }
 """
 FIT = """

@@ -141,6 +141,7 @@ def table(frame: pd.DataFrame, formats: dict[str, str] | None = None, *, caption
     columns = list(enumerate(frame.columns))
     numeric = [i for i, name in columns if pd.api.types.is_numeric_dtype(frame[name])]
     size, side = ("0.88em", "0.4em") if len(columns) > 4 else ("1em", "0.6em")
+    size, side = ("0.82em", "0.3em") if len(columns) > 5 else (size, side)
     props = f"text-align: left; vertical-align: top; padding: 0.25em {side}; font-size: {size}"
     rules = [{"selector": "th, td", "props": props}]
     rules += [{"selector": f".col{i}", "props": "text-align: right"} for i in numeric]
