@@ -23,7 +23,8 @@ PAIRS = {
 """Browsers by the name of their command, and the commands of their drivers."""
 PATIENCE = 20
 """Seconds that finding a browser may take; a download that runs may take longer."""
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom")
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run")
+"""How a browser starts without a window."""
 
 
 def on_path() -> tuple[str, str] | None:
@@ -55,7 +56,7 @@ def managed(browser: str, *arguments: str) -> tuple[str, str] | None:
 def starts(browser: str) -> bool:
     """Whether a browser opens an empty page: a downloaded one may lack libraries of the system."""
     try:
-        command = [browser, *FLAGS, "about:blank"]
+        command = [browser, *FLAGS, "--dump-dom", "about:blank"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -56,6 +56,8 @@ def main(arguments: list[str]) -> None:
     if len(arguments) < 2:
         sys.exit(__doc__)
     key = cells(Path(arguments[0]))
+    if not any("assert " in cell["source"] for cell in key.values()):
+        sys.exit(f"{arguments[0]} has no checks; KEY is a notebook of the folder graded.")
     for path in arguments[1:]:
         rows = judge(key, cells(Path(path)))
         print(path)

@@ -23,8 +23,8 @@ MERGED = "_printed.html"
 UNFINISHED = "unfinished"
 """Title of the document until all formulas are set and all tables fit."""
 FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND"),
+    *browsers.FLAGS,
+    *("--disable-sync", "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND"),
     *("--no-pdf-header-footer", "--generate-pdf-document-outline"),
     "--virtual-time-budget=600000",  # of the page's own clock, which stands still while it works
 )
@@ -157,7 +157,7 @@ def merged(html: Path) -> str:
             if not item.decomposed and not item.find("a"):  # a page that is not printed
                 item.decompose()
     logo = page.select_one("title").get_text().rpartition("—")[2].strip()
-    footer = page.select_one("footer .extra_footer, .footer-item .extra_footer, .extra_footer")
+    footer = page.select_one(".extra_footer")
     return f"""<!doctype html>
 <html lang="en" data-theme="light" data-mode="light" data-content_root="./">
 <head><meta charset="utf-8"><title>{UNFINISHED}</title>

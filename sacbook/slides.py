@@ -87,6 +87,7 @@ def make(executed: list[Path], shown: dict[str, str], folder: Path) -> str:
         named = figures(notebook).items()
         drawings |= {f"{path.stem}/{name}": drawing for name, drawing in named}
     source = files.home() / "book" / "slides"
+    written = (source / "slides.md").read_text(encoding="utf-8")
     used: dict[str, str] = {}
     markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
 
@@ -105,12 +106,12 @@ def make(executed: list[Path], shown: dict[str, str], folder: Path) -> str:
         return f"![{markup.escaped(drawings[match[1]].alt)}]({name})"
 
     sections = []
-    for slide in (source / "slides.md").read_text(encoding="utf-8").split("\n---\n"):
+    for slide in written.split("\n---\n"):
         text = re.sub(r"\{\{ (\S+) \}\}", value, re.sub(r"!\[\]\((\S+)\)", image, slide))
         text, _, note = text.partition("\nNote:\n")
         notes = f'<aside class="notes">{markdown.render(note)}</aside>\n' if note else ""
         sections.append(f"<section>\n{markdown.render(text)}{notes}</section>")
-    title = re.search(r"^# (.*)", (source / "slides.md").read_text(encoding="utf-8"))[1]
+    title = re.search(r"^# (.*)", written)[1]
     new = folder.with_name(f".{folder.name}-new")
     shutil.rmtree(new, ignore_errors=True)
     for name in REVEAL:

@@ -281,7 +281,7 @@
       "div",
       { class: "explorer-ask" },
       h("span", {}, "Which dots are stolen? Put the threshold where you would accuse, and guess the AUC: "),
-      h("label", {}, h("span", { class: "explorer-sr" }, "Your guess of the AUC"), guess, guessed),
+      h("label", {}, h("span", { class: "sr-only" }, "Your guess of the AUC"), guess, guessed),
       reveal,
     );
     const verdict = h("p", { class: "explorer-verdict", tabindex: -1, role: "status" });

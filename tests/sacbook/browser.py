@@ -20,9 +20,8 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from sacbook import browsers
 
 FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --disable-dev-shm-usage "
-    "--hide-scrollbars --window-size=1280,900"
+    "--disable-quic --disable-sync --disable-background-networking --disable-component-update "
+    "--disable-dev-shm-usage --hide-scrollbars --window-size=1280,900"
 ).split()
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
@@ -87,7 +86,7 @@ def chromium(profile: Path) -> Iterator[WebDriver]:
     edge = "edge" in Path(driver).name
     options = webdriver.EdgeOptions() if edge else webdriver.ChromeOptions()
     options.binary_location = browser
-    for flag in (*FLAGS, OFFLINE, f"--user-data-dir={profile}"):
+    for flag in (*browsers.FLAGS, *FLAGS, OFFLINE, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability(
         f"{'ms' if edge else 'goog'}:loggingPrefs", {"browser": "ALL", "performance": "ALL"}

@@ -1,6 +1,5 @@
 """The built book in a browser: complete without network, readable by everyone, no dead ends."""
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,27 +24,9 @@ ROOT = home()
 
 
 @pytest.fixture(scope="session")
-def html() -> Path:
-    folder = (ROOT / os.environ.get("SAC_HTML", "_build/smoke/html")).resolve()
-    if not (folder / "index.html").is_file():
-        pytest.fail(
-            f"There is no built book in {folder}; build it first (make book PROFILE=smoke) or set "
-            "SAC_HTML.",
-            pytrace=False,
-        )
-    return folder
-
-
-@pytest.fixture(scope="session")
 def address(html: Path) -> Iterator[str]:
     with browser.serve(html) as served:
         yield served
-
-
-@pytest.fixture(scope="session")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    with browser.chromium(tmp_path_factory.mktemp("chromium")) as driver:
-        yield driver
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,7 @@
 
 import base64
 import json
-import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -149,22 +146,9 @@ def test_pages_with_a_place_for_it_get_the_explorer(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def html() -> Path:
-    folder = (ROOT / os.environ.get("SAC_HTML", "_build/smoke/html")).resolve()
-    if not (folder / "preface.html").is_file():
-        pytest.fail(f"There is no built book in {folder}: make book PROFILE=smoke.", pytrace=False)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory, html: Path) -> Iterator[WebDriver]:
-    with browser.chromium(tmp_path_factory.mktemp("chromium")) as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def page(session: WebDriver, html: Path) -> WebDriver:
+def page(session: WebDriver, html) -> WebDriver:
     """The preface, opened once: each test chooses what it needs."""
+    browser.requests(session), session.get_log("browser")  # those of other tests
     session.get((html / "preface.html").as_uri())
     return session
 

@@ -151,6 +151,9 @@ def test_the_checker_needs_nothing_of_the_book(tmp_path):
     (tmp_path / "broken.ipynb").write_text("{}")
     done = subprocess.run([*command[:2], paths[0], tmp_path / "broken.ipynb"], capture_output=True)
     assert done.returncode == 1 and done.stderr.startswith(str(tmp_path).encode())
+    # the student version as the key would give full points to everybody
+    done = subprocess.run([*command[:2], paths[2], paths[2]], capture_output=True, text=True)
+    assert done.returncode == 1 and "graded" in done.stderr and not done.stdout
 
 
 @pytest.mark.browser

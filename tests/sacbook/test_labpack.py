@@ -177,15 +177,12 @@ def test_a_pack_of_other_answers_is_refused(unpacked, tmp_path, refused):
 def test_the_pack_is_small_and_holds_no_pickle(lab, unpacked):
     stored = np.load(unpacked / "answers.npz")  # refuses pickles
     models = (unpacked / "models.csv").read_text(encoding="utf-8").splitlines()[1:]
-    size = 0
     for name in ("answers", "images", "contested"):
         arrays = np.load(unpacked / f"{name}.npz").values()
-        size += sum(array.nbytes for array in arrays)
         assert all(array.dtype.kind in "fu" for array in arrays)
     assert all(stored[kind].dtype == np.float16 for kind in stored)
     assert all(len(stored[kind]) == len(models) for kind in stored)
-    text = sum(path.stat().st_size for path in unpacked.iterdir() if path.suffix != ".npz")
-    assert (lab / "sac-lab.zip").stat().st_size < size + text
+    assert (lab / "sac-lab.zip").stat().st_size < 500_000
     assert saclab.damaged(unpacked) == []
 
 

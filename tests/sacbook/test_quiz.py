@@ -33,7 +33,7 @@ def test_every_numbered_chapter_but_teaching_has_a_quiz():
 
 def test_questions_are_staged_as_a_script(tmp_path):
     # a page that is opened as a file may not fetch JSON
-    pages.stage([], tmp_path, {})
+    pages.stage([], tmp_path, {}, {})
     script = (tmp_path / "_static" / "quiz_data.js").read_text(encoding="utf-8")
     assert json.loads(script.removeprefix("window.sacQuiz = ")) == QUIZ
     assert not (tmp_path / "quiz.json").exists()
