@@ -28,7 +28,7 @@ INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
 
-.PHONY: book test tests-of-the-packages tests-of-the-book notebook compare pdf offline lab clean help
+.PHONY: book test tests/sacutils tests/sacheck tests/sacbook notebook compare pdf offline lab clean help
 
 book: $(INSTALLED)  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES=)
 	@cat $(INSTALLED)
@@ -40,13 +40,11 @@ test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the 
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/lint-imports"
 	@SAC_SET= $(SACBOOK) book --profile smoke
-	@$(MAKE) --no-print-directory --jobs 2 tests-of-the-packages tests-of-the-book
+	@$(MAKE) --no-print-directory --jobs 3 tests/sacutils tests/sacheck tests/sacbook
 
-# two processes, one for each core
-tests-of-the-packages:
-	@"$(BIN)/python" -m pytest tests/sacutils tests/sacheck
-tests-of-the-book:
-	@"$(BIN)/python" -m pytest tests/sacbook
+# side by side, one process each; those of the book often wait for the browser
+tests/sacutils tests/sacheck tests/sacbook:
+	@"$(BIN)/python" -m pytest $@
 
 notebook: $(INSTALLED)  ## execute one notebook with parameters: NAME=04_extraction ARGS="-p key value" (PROFILE= SEED= SET= FULL=1)
 	@$(SACBOOK) notebook "$(NAME)" $(OPTIONS) $(ARGS)

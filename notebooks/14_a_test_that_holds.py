@@ -50,7 +50,7 @@ from sacutils import evaluation, figures, siblings
 from sacutils.run import open_run, provenance_line
 from sacutils.steps import CONTROLS, LABELS
 from sacutils.studies import references, verdicts
-from sacutils.studies.tables import select
+from sacutils.studies.tables import fingerprint, over_sources, select, text
 
 run = open_run(profile, overrides)
 figures.use_style()
@@ -255,15 +255,11 @@ figures.show("siblings_queries", drawn)
 # The goals were registered before the runs that they judge ({doc}`/rules`). Each row is a reference run.
 
 # %% tags=["hide-input"]
+runs = {name: references.load(name) for name in references.available()}
+runs = {name: tables for name, tables in runs.items() if "verdicts" in tables}
 rows = []
-for name in references.available():
-    tables = references.load(name)
-    if "verdicts" not in tables:
-        continue
-    data = select(tables["verdicts"], accused=verdicts.SOURCE, form="labels")
-    data = data[data["n_probes"] == data["n_probes"].max()].assign(
-        hit=lambda frame: frame["p"] <= verdicts.LEVEL
-    )
+for name, tables in runs.items():
+    data = verdicts.accusations(tables["verdicts"])
     bad, good = data[~data["derived"]], select(data, style="in the loop", derived=True)
     a = evaluation.clustered_share(bad["hit"].to_numpy(), bad["seed"].to_numpy(), 0.05)
     b = evaluation.clustered_share(good["hit"].to_numpy(), good["seed"].to_numpy(), 0.25)
@@ -278,6 +274,29 @@ for name in references.available():
 goals = pd.DataFrame(rows)
 caption = "Registered goals (a) and (b) in the reference runs"
 figures.table(goals, caption=caption) if rows else Markdown("No reference run has this table.")
+
+# %% [markdown]
+# Goals (c) and (d) compare own Extract-L students with students of *another* owner, who used the same recipe. Each cell is an AUC: the mean over sources, its 95 % interval, and the
+# smallest to the largest. Goal (c) is met by a run whose smallest AUC of the sibling test is at least 0.95, goal (d) if 0.50 lies in the interval of the placebo.
+
+# %% tags=["hide-input"]
+methods = {
+    "SAC-w": ("SAC-w", "probabilities", "cosine"),
+    "SAC-w, matched": ("SAC-w", "matched", "cosine"),
+    "SAC-w (contrast)": ("SAC-w (contrast)", "probabilities", "cosine"),
+    "AKH": ("AKH", "labels", "label agreement"),
+    "Contrast (pool), agreement": ("Contrast (pool)", "labels", "label agreement"),
+    "Placebo (pool), agreement (d)": ("Placebo (pool)", "labels", "label agreement"),
+}
+judged = {}
+for name, tables in runs.items():
+    parts = {key: fingerprint(tables["distances"], *row) for key, row in methods.items()}
+    parts["sibling test (c)"] = verdicts.as_distances(tables["verdicts"])
+    judged[references.label(name, tables)] = {
+        key: text(over_sources(part, "extract_label", "students of another"))
+        for key, part in parts.items()
+    }
+figures.table(pd.DataFrame(judged).rename_axis("score").reset_index())
 
 # %% [markdown]
 # ## What it does not do

@@ -132,7 +132,7 @@ def names(profile: Profile) -> list[str]:
     executed = [f"notebook-{name}" for name in notebook_names()]
     varied = ["ablations"] if profile.full else []
     studied = ["tables", "verdicts", *compared, "comparison", *varied]
-    return ["data", *trained, *studied, *executed, "book"]
+    return ["data", *trained, *studied, *executed, "references", "book"]
 
 
 def plan(profile: Profile) -> dict[str, Job]:
@@ -162,7 +162,7 @@ def plan(profile: Profile) -> dict[str, Job]:
     answers = [settings, steps.digests(profile), images]
     add("tables", trained, answers, freshness.code_digest("studies.tables.write", "run.Run"))
 
-    code = ("studies.verdicts.table", "run.Run", "sacbook.workflow.headline")
+    code = ("studies.verdicts.table", "run.Run", "sacbook.findings.of_run")
     add("verdicts", ["tables"], answers, freshness.code_digest(*code))
 
     compared = []
@@ -182,8 +182,9 @@ def plan(profile: Profile) -> dict[str, Job]:
         code = freshness.code_digest("studies.ablations.table", "run.Run")
         add("ablations", ["tables", *variants], answers, code, marked)
 
-    values = profile.model_dump(mode="json", exclude={"device"})
     home = files.home()
+    published = contents(*home.glob("results/*/**/*"))
+    values = profile.model_dump(mode="json", exclude={"device"})
     executed = []
     for name in notebook_names():
         after = ["tables"]
@@ -202,7 +203,7 @@ def plan(profile: Profile) -> dict[str, Job]:
             [answers, values],
             [jobs[job].digest for job in after],
             contents(*home.glob("results/*")) if reads_published(name) else None,
-            contents(*home.glob("results/*/**/*")) if references else None,
+            published if references else None,
             contents(*home.glob("profiles/*.yaml")) if others else None,
         ]
         if name == STATUS:
@@ -211,12 +212,15 @@ def plan(profile: Profile) -> dict[str, Job]:
         executed.append(f"notebook-{name}")
         add(executed[-1], after, *depends)
 
+    code = freshness.code_digest("sacbook.findings.of_references")
+    add("references", [], code, published, contents(*home.glob("results/*")))
+
     # the sources of the packages too: the pages show docstrings and functions of them
     prose = [path for path in (home / "book").rglob("*") if not path.name.startswith(".")]
     packages = [p for part in freshness.PACKAGES for p in (freshness.FOLDER / part).rglob("*.py")]
     prose = contents(*prose, home / "_config.yml", home / "_toc.yml")
     packages = [files.sha256(path) for path in sorted(packages)]
     code = freshness.code_digest("sacbook.pages.stage", "sacbook.pages.build")
-    shown = [jobs[job].digest for job in ("verdicts", *executed)]
-    add("book", ["verdicts", *executed], prose, packages, code, shown)
+    before = ["verdicts", "references", *executed]
+    add("book", before, prose, packages, code, [jobs[job].digest for job in before])
     return jobs

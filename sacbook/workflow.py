@@ -288,6 +288,7 @@ def step(
     if kind == "book":
         executed = [folder / "notebooks" / f"{name}.ipynb" for name in jobs.notebook_names()]
         shown = files.read_json(folder / "tables" / "headline.json")
+        shown |= files.read_json(folder / "tables" / "references.json")
         pages.stage(executed, build / "stage", shown)
         pages.build(build / "stage", build / "html")
     else:
@@ -322,8 +323,15 @@ def _compute(kind: str, part: str, run: "Run") -> None:
         case "verdicts":
             from sacutils.studies import verdicts
 
+            from . import findings
+
             verdicts.table(run)
-            files.write_json(run.folder / "tables" / "headline.json", headline(run))
+            files.write_json(run.folder / "tables" / "headline.json", findings.of_run(run))
+        case "references":
+            from . import findings
+
+            values = findings.of_references()
+            files.write_json(run.folder / "tables" / "references.json", values)
         case "rival":
             from sacutils import rivals
             from sacutils.studies import comparison
@@ -343,37 +351,12 @@ def _compute(kind: str, part: str, run: "Run") -> None:
             raise ValueError(f"no code does jobs of the kind {kind!r}")
 
 
-def headline(run: "Run") -> dict[str, str]:
-    """The values of a run that pages of prose show, by name."""
-    from sacutils import steps
-    from sacutils.run import provenance_line
-    from sacutils.studies import tables, verdicts
-
-    found = verdicts.table(run)
-    found = found[(found["accused"] == verdicts.SOURCE) & (found["form"] == "labels")]
-    found = found[found["n_probes"] == found["n_probes"].max()]
-    values = {"profile": run.profile.run_name, "n_models": str(len(run.names()))}
-    values["provenance"] = provenance_line(run).strip("*").replace("`", "")
-    for attack in steps.ATTACKS:
-        for negatives in steps.negative_sets(attack) if run.names(attack) else ():
-            for form in ("probabilities", "labels"):
-                auc = tables.cell(run, attack, form=form, negatives=negatives)
-                values[f"auc_w_{attack}_{form}_{negatives.split()[0]}"] = str(auc)
-    kinds = {
-        "loop": found["derived"] & (found["style"] == "in the loop"),
-        "innocent": ~found["derived"],
-    }
-    for name, rows in kinds.items():
-        hits = int((found.loc[rows, "p"] <= verdicts.LEVEL).sum())
-        values[f"siblings_{name}"] = f"{hits} of {int(rows.sum())}"
-    return values
-
-
 def summary(profile: Profile) -> str:
     """How long each kind of step took when it last ran, all jobs added, and where the book is."""
     kinds = {"data": "data", "train": "zoo", "tables": "probes, answers, tables of SAC"}
     kinds |= {"verdicts": "sibling test", "rival": "rivals", "comparison": "comparison"}
-    kinds |= {"ablations": "ablations", "notebook": "notebooks", "book": "book"}
+    kinds |= {"ablations": "ablations", "references": "reference runs, read"}
+    kinds |= {"notebook": "notebooks", "book": "book"}
     seconds = dict.fromkeys(kinds.values(), 0.0)
     for name, job in jobs.plan(profile).items():
         record = (_folder(profile) / job.output).with_suffix(".json")

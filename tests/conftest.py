@@ -1,5 +1,6 @@
 """What the tests share: one small run, and the check that an error is one clear sentence."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import settings
 from torch import nn
 
 from sacutils.data import Images
-from sacutils.files import UserError
+from sacutils.files import UserError, home
 from sacutils.profiles import Recipe
 from sacutils.run import Run, open_run
 
@@ -20,8 +21,14 @@ settings.load_profile("sac")
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The smoke run in a folder of its own; models are trained when a test asks for them."""
-    return open_run("smoke", folder=tmp_path_factory.mktemp("runs"))
+    """The smoke run in a folder of its own. Models and tables come from the smoke book
+    where they are fresh; the others are made when a test asks for them.
+    """
+    made = open_run("smoke", folder=tmp_path_factory.mktemp("runs"))
+    for part in ("data", "zoo", "tables"):
+        if (built := home() / "runs" / "smoke" / part).exists():
+            shutil.copytree(built, made.shared / part)
+    return made
 
 
 @pytest.fixture(scope="session")

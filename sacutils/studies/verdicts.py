@@ -190,3 +190,22 @@ def shares(verdicts: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     table.insert(1, "sources", parts["seed"].nunique() if "seed" in rows else 1)
     medians = [name for name in ("p_siblings", "p_controls") if name in rows]
     return table.join(parts[medians].median()).reset_index()
+
+
+def accusations(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The rows that accuse the source from labels, with the largest number of probes; the column
+    `hit` says whether `LEVEL` accuses.
+    """
+    rows = verdicts[(verdicts["accused"] == SOURCE) & (verdicts["form"] == FORMS[0])]
+    rows = rows[rows["n_probes"] == rows["n_probes"].max()]
+    return rows.assign(hit=rows["p"] <= LEVEL)
+
+
+def as_distances(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The :func:`accusations` in the form of a fingerprint's distances: columns seed, model, step,
+    and distance, which is p_siblings.
+    """
+    step_of = {step.label: name for name, step in STEPS.items()}
+    rows = accusations(verdicts).rename(columns={"suspect": "model", "p_siblings": "distance"})
+    rows["step"] = rows["group"].map(step_of)
+    return rows[["seed", "model", "step", "distance"]]

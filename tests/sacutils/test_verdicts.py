@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from sacutils import siblings, steps
 from sacutils.studies import verdicts
+from sacutils.studies.tables import over_sources
 from sacutils.studies.verdicts import choose
 
 SOURCE = "source(vgg_bn_s)#0"
@@ -240,3 +241,18 @@ def test_shares_count_the_accusations_of_the_source_over_the_seeds():
     assert found == {"Extract-L": [4, 2, 2, 0.5], "Sibling": [1, 1, 0, 0.0]}
     assert verdicts.shares(frame, 0.1).set_index("group").loc["Extract-L", "found"] == 3
     assert set(verdicts.shares(frame.drop(columns="seed"))["sources"]) == {1}
+
+
+def test_accusations_in_the_form_of_distances_give_the_auc_by_counting(run, table):
+    rows = verdicts.as_distances(table.assign(seed=0)).set_index("model")
+    assert rows.index.is_unique and set(rows.index) == {s.name for s in verdicts.suspects(run)}
+    assert set(rows["step"]) <= set(steps.STEPS)
+    most = table["n_probes"].max()
+    own = table[(table["accused"] == "source") & (table["form"] == "labels")]
+    p = own[own["n_probes"] == most].set_index("suspect")["p_siblings"]
+    stolen, others = (
+        [p[name] for name in run.names(step)] for step in ("extract_label", "independent")
+    )
+    pairs = [(a < b) + (a == b) / 2 for a in stolen for b in others]
+    found = over_sources(rows.reset_index(), "extract_label", "attacker data")
+    assert found["auc"] == pytest.approx(sum(pairs) / len(pairs))

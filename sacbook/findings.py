@@ -1,0 +1,79 @@
+"""The numbers that pages of prose show, as texts by name: of a run, and of the reference runs."""
+
+import pandas as pd
+
+from sacutils import evaluation, steps
+from sacutils.run import Run, provenance_line
+from sacutils.studies import claims, references, tables, verdicts
+
+LEADING = "one augmentation"
+"""The regime whose sources are counted together; the other one stands beside."""
+
+
+def of_run(run: Run) -> dict[str, str]:
+    """Profile, provenance, AUCs of SAC-w and hits of the sibling test, of one run."""
+    found = verdicts.accusations(verdicts.table(run))
+    values = {"profile": run.profile.run_name, "n_models": str(len(run.names()))}
+    values["provenance"] = provenance_line(run).strip("*").replace("`", "")
+    for attack in steps.ATTACKS:
+        for negatives in steps.negative_sets(attack) if run.names(attack) else ():
+            for form in ("probabilities", "labels"):
+                auc = tables.cell(run, attack, form=form, negatives=negatives)
+                values[f"auc_w_{attack}_{form}_{negatives.split()[0]}"] = str(auc)
+    kinds = {"loop": found["style"] == "in the loop", "innocent": ~found["derived"]}
+    for name, rows in kinds.items():
+        rows &= found["derived"] == (name != "innocent")
+        values[f"siblings_{name}"] = hits(found[rows])
+    return values
+
+
+def hits(found: pd.DataFrame) -> str:
+    """Accused of all, such as "7 of 8"."""
+    return f"{int(found['hit'].sum())} of {len(found)}"
+
+
+def of_references() -> dict[str, str]:
+    """What the reference runs say over their sources.
+
+    SAC-w on probabilities and the ledger of claims: the reference of ``references.DEFAULT``, and
+    beside it the same data in the other regime. The sibling test: all sources of the regime
+    `LEADING`; a data set and a seed are a source.
+    """
+    known = {name: references.load(name) for name in references.available()}
+    lead = known[references.DEFAULT]
+    values = {"ref_lead": references.label(references.DEFAULT, lead)}
+    beside = {"": lead, "_plain": known[f"{references.DEFAULT}_plain"]}
+    values["ref_plain"] = references.label(f"{references.DEFAULT}_plain", beside["_plain"])
+    groups = {"finetuned": claims.EASY[:2], "pruned": claims.EASY[2:], "label": claims.HARD[:1]}
+    for suffix, reference in beside.items():
+        rows = tables.fingerprint(reference["distances"], *tables.SAC_W)
+        for group, attacks in groups.items():
+            for negatives, kinds in steps.negative_sets(attacks[0]).items():
+                # early sources have no siblings and no students of another
+                judged = rows["step"].isin(kinds).any()
+                row = tables.over_sources(rows, attacks, negatives) if judged else None
+                name = f"ref_{group}_{negatives.split()[0]}{suffix}"
+                values[name] = tables.text(row) if row else "not measured"
+    words = claims.ledger(claims.claims(lead))["verdict"]
+    values["ref_claims"] = str(len(words))
+    for name in ("REPRODUCES", "IN_PART", "COMPATIBLE", "DOES_NOT"):
+        values[f"ref_{name.lower()}"] = str(int((words == getattr(claims, name)).sum()))
+
+    parts = [
+        verdicts.accusations(part["verdicts"]).assign(run=name)
+        for name, part in known.items()
+        if "verdicts" in part
+    ]
+    found = tables.select(pd.concat(parts), regime=LEADING)
+    sources = found["run"] + " " + found["seed"].astype(str)
+    count = sources.nunique()
+    values["ref_leading"] = f"{count} source{'' if count == 1 else 's'} of the regime {LEADING}"
+    for style in verdicts.STYLES:
+        rows = tables.select(found, style=style, derived=True)
+        values[f"ref_style_{style.replace(' ', '_')}"] = hits(rows)
+    innocent = found[~found["derived"]]
+    share = evaluation.clustered_share(
+        innocent["hit"].to_numpy(), sources[innocent.index].to_numpy(), 0.05
+    )
+    values |= {"ref_innocent": hits(innocent), "ref_innocent_high": f"{share.high:.1%}"}
+    return values

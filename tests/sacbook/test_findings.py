@@ -1,0 +1,69 @@
+"""The numbers of the preface, counted again from the tables that they come from."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from sacbook import findings
+from sacutils import steps
+from sacutils.files import home
+
+
+@pytest.fixture(scope="module")
+def values() -> dict[str, str]:
+    return findings.of_references()
+
+
+def accused(path: Path) -> list[dict[str, str]]:
+    """Rows that accuse the source from labels with most probes, under one augmentation."""
+    with path.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["accused"] == "source"]
+    most = max(int(row["n_probes"]) for row in rows)
+    rows = [row for row in rows if row["form"] == "labels" and int(row["n_probes"]) == most]
+    return [row for row in rows if row["regime"] == "one augmentation"]
+
+
+def test_hits_of_the_sibling_test_are_counted_over_all_sources(values):
+    tables = sorted(home().glob("results/*/verdicts.csv"))
+    rows = [row | {"run": path} for path in tables for row in accused(path)]
+    sources = {(row["run"], row["seed"]) for row in rows}
+    assert values["ref_leading"].startswith(f"{len(sources)} source")
+
+    def hits(chosen: list[dict[str, str]]) -> str:
+        return f"{sum(float(row['p']) <= 0.01 for row in chosen)} of {len(chosen)}"
+
+    assert values["ref_innocent"] == hits([row for row in rows if row["derived"] == "False"])
+    for style in ("in the loop", "asked once", "noisy", "hardened", "probabilities", "weights"):
+        chosen = [row for row in rows if row["style"] == style and row["derived"] == "True"]
+        assert values[f"ref_style_{style.replace(' ', '_')}"] == hits(chosen)
+
+
+def test_auc_of_students_is_the_mean_over_sources(values):
+    def distances(seed: str, kinds: list[str]) -> list[float]:
+        part = [row for row in rows if row["seed"] == seed and row["step"] in kinds]
+        return [float(row["distance"]) for row in part]
+
+    with (home() / "results/fashion/distances.csv").open(encoding="utf-8") as file:
+        key = {"probes": "SAC-w", "form": "probabilities", "measure": "cosine", "n_probes": "100"}
+        rows = [row for row in csv.DictReader(file) if key.items() <= row.items()]
+    for negatives in ("attacker data", "owner data", "students of another"):
+        areas, kinds = [], steps.negative_sets("extract_label")[negatives]
+        for seed in sorted({row["seed"] for row in rows}):
+            own, other = distances(seed, ["extract_label"]), distances(seed, kinds)
+            areas.append(sum(a < b for a in own for b in other) / len(own) / len(other))
+        assert values[f"ref_label_{negatives.split()[0]}"].startswith(
+            f"{sum(areas) / len(areas):.2f} ["
+        )
+
+
+def test_words_of_the_ledger_add_up(values):
+    words = ("reproduces", "in_part", "compatible", "does_not")
+    assert sum(int(values[f"ref_{word}"]) for word in words) == int(values["ref_claims"]) > 0
+
+
+def test_the_preface_shows_no_value_that_is_not_made(values):
+    text = (home() / "book/preface.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\{\{ (ref_\w+) \}\}", text))
+    assert len(shown) > 15 and shown <= set(values)
