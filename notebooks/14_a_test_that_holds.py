@@ -298,7 +298,10 @@ for name, tables in runs.items():
         key: text(over_sources(part, "extract_label", "students of another"))
         for key, part in parts.items()
     }
-figures.table(pd.DataFrame(judged).rename_axis("score").reset_index())
+judged = pd.DataFrame(judged).rename_axis("score").reset_index()
+figures.table(
+    judged, caption="Registered goals (c) and (d): AUC on Extract-L, in each reference run"
+)
 
 # %% [markdown]
 # ## What it does not do
