@@ -120,7 +120,9 @@ class ModelFile(NamedTuple):
             pixels = pixels.expand(-1, channels, -1, -1)
             answer, most = partial(_run_torch, self, network, classes), AT_ONCE
         parts = []
-        for part in pixels.split(max(1, most // prepare(pixels[:1], how).nbytes)):
+        # before they are resized they may be larger
+        largest = max(prepare(pixels[:1], how).nbytes, 4 * pixels[0].numel())
+        for part in pixels.split(max(1, most // largest)):
             parts.append(answer(prepare(part, how)))
             wanted, given = (len(part), classes), parts[-1].shape
             if given not in (wanted, wanted[:1]):

@@ -133,7 +133,7 @@ def test_deeper_images_are_refused(tmp_path, refused):
 
 
 def test_the_side_is_that_of_most_images(tmp_path):
-    put(tmp_path / "many", "0.jpg", side=1500)
+    put(tmp_path / "many", "0.jpg", side=500)
     put(tmp_path / "many", "1.png", "2.png", side=30)
     put(tmp_path / "many", "3.png", side=31)
     assert read_pool(tmp_path / "many", None, 3).images.pixels.shape == (4, 3, 30, 30)
@@ -146,17 +146,17 @@ def test_the_side_is_that_of_most_images(tmp_path):
 
 
 def test_no_more_memory_is_taken_than_pixels_need(tmp_path, monkeypatch):
-    put(tmp_path, *(f"{i:02d}.png" for i in range(40)), side=200)
-    read_pool(tmp_path, 200, 3)
+    put(tmp_path, *(f"{i:02d}.png" for i in range(24)), side=100)
+    read_pool(tmp_path, 100, 3)
     tracemalloc.start()
-    read_pool(tmp_path, 200, 3)
+    read_pool(tmp_path, 100, 3)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20 * 200 * 200 * 3  # what torch itself allocates is not traced
-    monkeypatch.setattr(images, "LARGEST", 10 * 200 * 200 * 3)
-    found = read_pool(tmp_path, 200, 3)
+    assert peak < 12 * 100 * 100 * 3  # what torch itself allocates is not traced
+    monkeypatch.setattr(images, "LARGEST", 10 * 100 * 100 * 3)
+    found = read_pool(tmp_path, 100, 3)
     assert len(found.images.labels) == 10
-    assert found.described.endswith("40 images, 10 drawn")
+    assert found.described.endswith("24 images, 10 drawn")
 
 
 def names(count):
