@@ -26,6 +26,14 @@ def test_each_question_has_one_right_answer_and_feedback_on_all(page):
         assert all(answer["feedback"].endswith(".") for answer in question["answers"])
 
 
+def test_the_length_of_an_answer_does_not_give_it_away():
+    longest, count = 0, 0
+    for question in (question for page in QUIZ.values() for question in page):
+        most = max(question["answers"], key=lambda answer: len(answer["text"]))
+        longest, count = longest + most["right"], count + 1
+    assert longest <= count / 2
+
+
 def test_every_numbered_chapter_but_teaching_has_a_quiz():
     numbered = [*home().glob("book/[0-9]*.md"), *home().glob("notebooks/[0-9]*.py")]
     assert {path.stem for path in numbered} - {"18_teaching"} == set(QUIZ)
