@@ -5,6 +5,7 @@ an NPY array.
 import codecs
 import csv
 import io
+import itertools
 import re
 from pathlib import Path
 
@@ -105,7 +106,9 @@ def _columns(path: Path, names: list[str], class_names: list[str]) -> dict[str, 
             width = f"{first.count(separator) + 1:,} columns; at most {most:,} are needed"
             raise UserError(f"{path} has {width}.")
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        header, *rows = [[cell.strip() for cell in row] for row in lines if any(row)]
+        # among more rows than probes, one is wrong, and that is all there is to say
+        some = itertools.islice(filter(any, lines), len(names) + 2)
+        header, *rows = [[cell.strip() for cell in row] for row in some]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a table ({summary(error)}).") from None
     while header and not any(row[len(header) - 1 :] != [""] for row in [header, *rows]):
@@ -168,7 +171,7 @@ def _from_array(path: Path, names: list[str], classes: int) -> Answers:
         if values.dtype.kind not in "fiub":
             raise ValueError("real numbers are needed")
         values = np.array(values, dtype=np.float64)
-    except (ValueError, OSError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
+    except Exception as error:  # its header is read by Python's own parser, which raises anything
         raise UserError(f"{path} cannot be read as an NPY array ({summary(error)}).") from None
     labels = values[:, 0] if values.shape == (len(names), 1) else values
     if labels.shape != (len(names),):

@@ -5,28 +5,32 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from sacutils import models
 from sacutils.files import UserError
 
-from .text import once, plain, read_bytes, refuse, summary
+from .text import once, plain, read_bytes, refuse, summary, unlinked
 
 TRANSFORMERS = sorted(
-    "beit bit convnext convnextv2 cvt deit dinov2 efficientnet focalnet hiera levit mobilenet_v1 "
+    "beit bit convnext convnextv2 cvt deit dinov2 efficientnet focalnet hiera mobilenet_v1 "
     "mobilenet_v2 mobilevit mobilevitv2 poolformer pvt regnet resnet segformer swin swinv2 van vit "
     "vit_msn".split()
 )
-"""Types of Hugging Face's classifiers that are built: the settings of these name no other model."""
+"""Types of Hugging Face's classifiers that are built: the settings of these name no other model,
+and nothing is computed from them, as levit does for each pair of places in an image."""
 UNREAD = {"model_type", "auto_map", "attn_implementation", "quantization_config", "dtype"}
 UNREAD |= {"torch_dtype", "id2label", "label2id", "num_labels", "num_channels"}
 """Settings of a Hugging Face config that are not read: what names code, precision, or classes."""
-LARGEST_CONFIG, LARGEST_SETTING, MOST_LAYERS = 2**20, 2**16, 1000
-"""Bytes of a Hugging Face config, the largest number in it, and layers in all."""
+LARGEST_CONFIG, LARGEST_SETTING, MOST_MODULES = 2**20, 2**16, 20_000
+"""Bytes of a Hugging Face config, the largest number in it, and modules of the network: the largest
+classifiers have some thousands, and each takes time and memory although its weights take none."""
 
 
 def build(name: str, channels: int, classes: int, folder: Path = Path()) -> nn.Module:
@@ -103,8 +107,12 @@ def _library(name: str) -> Any:
 def _torchvision(name: str, channels: int, classes: int) -> nn.Module:
     from torchvision import models as known
 
-    problem = f"torchvision:{name} takes colour images, these have {channels} channel(s)"
-    refuse(problem, {"": channels != 3})
+    # others, such as segmenters, would download a backbone
+    problems = {
+        " is no classifier of torchvision.models": name not in known.list_models(module=known),
+        f" takes colour images, these have {channels} channel(s)": channels != 3,
+    }
+    refuse(f"torchvision:{plain(name)}", problems)
     return known.get_model(name, weights=None, num_classes=classes)
 
 
@@ -120,23 +128,43 @@ def _transformers(channels: int, classes: int, folder: Path) -> nn.Module:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
-        settings = json.loads(read_bytes(path, LARGEST_CONFIG), object_pairs_hook=once)
+        content = read_bytes(unlinked(path), LARGEST_CONFIG)
+        settings = json.loads(content, object_pairs_hook=once)
         kind = str(settings["model_type"])
         large = max(_numbers(settings), default=0)
-        layers = sum(_numbers([v for key, v in settings.items() if re.search("layer|depth", key)]))
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is no Hugging Face config ({named(error)}).") from None
     known = ", ".join(TRANSFORMERS)
     problems = {
         f" describes a {plain(kind)!r}; read are {known}": kind not in TRANSFORMERS,
         f" holds {large:g}; at most {LARGEST_SETTING:,} is accepted": large > LARGEST_SETTING,
-        f" has {layers:g} layers; at most {MOST_LAYERS:,} are accepted": layers > MOST_LAYERS,
     }
     refuse(path, problems)
     values = {k: v for k, v in settings.items() if k not in UNREAD and not k.startswith("_")}
     config = transformers.AutoConfig.for_model(kind, **values)
     config.num_labels, config.num_channels = classes, channels
-    return transformers.AutoModelForImageClassification.from_config(config)
+    with _bounded(path):
+        return transformers.AutoModelForImageClassification.from_config(config)
+
+
+@contextmanager
+def _bounded(path: Path) -> Iterator[None]:
+    """Refuse a network as soon as it has more than `MOST_MODULES` modules, whichever of the many
+    settings asks for them.
+    """
+    count = 0
+
+    def counted(*_: object) -> None:
+        nonlocal count
+        count += 1
+        what = f"{path} describes a network of more than {MOST_MODULES:,} modules"
+        refuse(what, {", which is the most that is accepted": count > MOST_MODULES})
+
+    handle = register_module_module_registration_hook(counted)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _numbers(value: Any) -> list[float]:

@@ -2,13 +2,13 @@
 
 import csv
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_type_hints
+from urllib.parse import urlsplit
 
 import numpy as np
 import pydantic
-import yarl
 
 from sacutils import files
 from sacutils.files import UserError
@@ -26,23 +26,10 @@ LARGEST_NAMES = 2**20
 """Bytes of a file with names of classes."""
 
 
-def preparation(
-    mean: str | Sequence[float] | None = None,
-    std: str | Sequence[float] | None = None,
-    size: int | None = None,
-    layout: str | None = None,
-    maximum: int | None = None,
-    output: str | None = None,
-) -> Preprocessing:
-    """How images are prepared, from the options of the command line."""
-    values = {"mean": mean, "std": std, "size": size, "layout": layout, "maximum": maximum}
-    values |= {"output": output}
-    values = {
-        k: v.split(",") if k in ("mean", "std") and isinstance(v, str) else v
-        for k, v in values.items()
-    }
+def preparation(values: Mapping[str, Any]) -> Preprocessing:
+    """How images are prepared, from some fields of :class:`sacheck.weights.Preprocessing`."""
     try:
-        return Preprocessing.model_validate({k: v for k, v in values.items() if v is not None})
+        return Preprocessing.model_validate(dict(values))
     except pydantic.ValidationError as error:
         where = "Preparation of images (--mean and so on)"
         raise UserError(plain(sentence(error, where), 300) + ".") from None
@@ -53,7 +40,7 @@ def class_names(text: str) -> list[str]:
     has one itself, or a .txt file with a name a line.
     """
     if text.endswith(".txt"):
-        content = read_bytes(Path(text), LARGEST_NAMES).decode(errors="replace")
+        content = read_bytes(Path(text), LARGEST_NAMES).decode("utf-8-sig", "replace")
         return [line.strip() for line in content.splitlines() if line.strip()]
     (row,) = csv.reader([text.replace("\n", " ")], skipinitialspace=True)
     return [name.strip() for name in row]
@@ -143,7 +130,9 @@ def from_service(own: Fingerprint, url: str, how: Service, log: Path) -> Queried
     class_names = own.manifest.class_names
     rows = service.ask(url, how, _probes(own, own.names), class_names, log, own.commitment)
     origin = {"kind": "service", "url": url, "log": log.name, "log sha256": files.sha256(log)}
-    return Queried(answers.from_rows(rows, len(class_names)), origin, url, str(yarl.URL(url).host))
+    # the address may name variables, whose values stay unsaid
+    host = urlsplit(url).hostname or "service"
+    return Queried(answers.from_rows(rows, len(class_names)), origin, url, host)
 
 
 def try_service(own: Fingerprint, url: str, how: Service) -> str:

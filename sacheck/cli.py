@@ -1,12 +1,16 @@
 """The command ``sacheck``: check a suspect against a model of your own."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 
 from sacutils.files import UserError, run_command
+
+if TYPE_CHECKING:
+    from .images import Pool
 
 EXIT_CODES = """Exit codes: 0 done, or *no evidence of derivation*; 1 bad input, told in one
 sentence; 2 wrong use of the command line; 3 *derivation*; 4 *not decidable*."""
@@ -141,10 +145,7 @@ def fingerprint(
     from sacutils.profiles import Probes
 
     from . import case
-    from .images import read_pool
 
-    if channels == 2:
-        raise UserError("--channels 2 is not accepted; 1 is grey, 3 is colour.")
     if not surrogate:
         unused = {"--surrogate-architecture": surrogate_architecture}
         case.refuse_unused(unused, "without --surrogate")
@@ -155,7 +156,7 @@ def fingerprint(
         raise UserError(f"{what}; without them choose another --kind, such as source.")
     if kind != "w":
         case.refuse_unused({"--surrogate": surrogate}, f"with --kind {kind}")
-    how = case.preparation(mean, std, input_size, layout, maximum, output)
+    how = case.preparation(prepared(mean, std, input_size, layout, maximum, output))
     models = [case.ModelFile(model, architecture, how)]
     relatives = case.weight_files(sibling or [])
     models += [case.member(path, architecture, how) for path in relatives]
@@ -166,11 +167,7 @@ def fingerprint(
         unused = {"--surrogate-architecture": surrogate_architecture}
         case.refuse_unused(unused, "with ONNX files: they hold their own")
     models += others
-    names = case.class_names(class_names) if class_names else None
-    pool = read_pool(images, image_size, channels, names)
-    names = names or pool.class_names
-    if names is None:
-        raise UserError("The images have no classes; name the outputs: --class-names a,b,c")
+    pool, names = owned_images(images, image_size, channels, class_names)
     models[0].outputs(pool.images.pixels[:2], len(names))  # a bad file is refused before the rest
     asked = [case.recorded(file, len(names)) for file in models]
     count = count or (1000 if kind == "contested" else 100)
@@ -187,6 +184,23 @@ Commitment: {made.commitment}
 Publish or time-stamp this hash now, keep the folder secret, and open it when you need it: a
 fingerprint without a date proves nothing about who came first. Anybody can recompute it with:
 sha256sum --check COMMITMENT""")
+
+
+def owned_images(
+    images: Path, image_size: int | None, channels: int, class_names: str | None
+) -> tuple["Pool", list[str]]:
+    """Images to choose probes from, and the names of the model's outputs."""
+    from .case import class_names as listed
+    from .images import read_pool
+
+    if channels == 2:
+        raise UserError("--channels 2 is not accepted; 1 is grey, 3 is colour.")
+    names = listed(class_names) if class_names else None
+    pool = read_pool(images, image_size, channels, names)
+    names = names or pool.class_names
+    if names is None:
+        raise UserError("The images have no classes; name the outputs: --class-names a,b,c.")
+    return pool, names
 
 
 def prepared(
@@ -236,14 +250,8 @@ def enrol(
     from . import enrol as enrolment
     from .images import read_pool
 
-    if channels == 2:
-        raise UserError("--channels 2 is not accepted; 1 is grey, 3 is colour.")
-    how = case.preparation(mean, std, input_size, layout, maximum, output)
-    names = case.class_names(class_names) if class_names else None
-    pool = read_pool(images, image_size, channels, names)
-    names = names or pool.class_names
-    if names is None:
-        raise UserError("The images have no classes; name the outputs: --class-names a,b,c")
+    how = case.preparation(prepared(mean, std, input_size, layout, maximum, output))
+    pool, names = owned_images(images, image_size, channels, class_names)
     kept = read_pool(reserve, pool.images.pixels.shape[-1], channels, names)
     source = case.ModelFile(model, architecture, how)
     source.outputs(pool.images.pixels[:2], len(names))  # a bad file is refused before the rest
@@ -255,15 +263,14 @@ def enrol(
     for form, found in measured.items():
         styles = ", ".join(f"{a} of {b} on {style}" for style, (a, b) in found["found"].items())
         accused, pairs = found["accused"]
-        print(f"From {form}: {styles} rehearsed thefts are found, {accused} of {pairs} innocents.")
-    rehearsed = " ".join(
-        f"--pseudo-theft {folder}/thefts/{t.name}.json={t.teacher}"
-        for t in trainings
-        if t.part == "thefts"
-    )
+        print(f"From {form}: {styles} are the rehearsed thefts that are found.")
+        print(f"  {accused} of {pairs} pairs of a member and a control are accused wrongly.")
+    judge = ["sacheck", "verify", f"{folder}/fp", "SUSPECT.json", "--control", f"{folder}/controls"]
+    for theft in (t for t in trainings if t.part == "thefts"):
+        judge += ["--pseudo-theft", f"{folder}/thefts/{theft.name}.json={theft.teacher}"]
     print(f"""Commitment: {own.commitment}
 Publish this hash now. A suspect's answers, made by sacheck query, are judged by:
-sacheck verify {folder}/fp SUSPECT.json --control {folder}/controls {rehearsed}""")
+{shlex.join(judge)}""")
 
 
 @app.command(epilog=EXAMPLES["query"])

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import resources
@@ -170,7 +170,7 @@ def ready_made() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(text)
 
 
-def load_service(described: str | Path, **replaced: Any) -> Service:
+def load_service(described: str | Path, replaced: Mapping[str, Any] | None = None) -> Service:
     """A service by the name of a ready-made description, or by a YAML file of one's own, which may
     name a ready-made one as its ``base``. `replaced` are fields that count instead.
     """
@@ -191,7 +191,7 @@ def load_service(described: str | Path, **replaced: Any) -> Service:
             values = {k: v for k, v in values.items() if k not in NUMBERS}
         if "label" in own:
             values = {k: v for k, v in values.items() if k not in SCORES}
-        return Service.model_validate(values | own | replaced)
+        return Service.model_validate(values | own | dict(replaced or {}))
     except pydantic.ValidationError as error:
         raise UserError(plain(sentence(error, name), 400) + ".") from None
     except NO_YAML as error:

@@ -15,7 +15,7 @@ from sacutils.files import UserError
 from . import answers, case, fingerprint, verdict
 from .answers import Answers
 from .images import Pool, encode
-from .text import is_clutter, plain, refuse
+from .text import is_clutter, plain, refuse, summary
 from .weights import ModelFile
 
 PLACES = ("{data}", "{seed}", "{out}")
@@ -79,7 +79,7 @@ def enrol(
 
     Returns what is written to ``power.json``: see :func:`power`.
     """
-    _resume(folder, source, command, data, class_names, trainings, settings, (pool, reserve))
+    _resume(folder, source, command, data, class_names, trainings, settings, pool, reserve)
     ending = ".onnx" if source.architecture is None else ".safetensors"
     paths = {t.name: folder / "models" / t.part / f"{t.name}{ending}" for t in trainings}
     model_of = {name: source._replace(path=path) for name, path in paths.items()}
@@ -97,7 +97,10 @@ def enrol(
             learned = folder / "students" / training.name
             _write_labelled(learned, reserve, asked[training.teacher], class_names, training)
         start = time.monotonic()
-        _train(command, learned, training, paths[training.name])
+        made = _train(command, learned, training, paths[training.name])
+        trained = source._replace(path=made)
+        trained.outputs(pool.images.pixels[:2], len(class_names))  # a bad file is refused at once
+        made.rename(paths[training.name])
         seconds.append(time.monotonic() - start)
         left = (len(missing) - number - 1) * float(np.mean(seconds)) / 60
         print(f"{training.name}: {seconds[-1]:.0f} s, {left:.1f} minutes left", flush=True)
@@ -159,12 +162,18 @@ def _resume(
     class_names: list[str],
     trainings: Sequence[Training],
     settings: profiles.Probes,
-    pools: tuple[Pool, Pool],
+    pool: Pool,
+    reserve: Pool,
 ) -> None:
     """Begin the folder, or check that it was begun with the same settings."""
     absent = [place for place in PLACES if place not in command]
-    what = f"The training command {plain(command)!r} lacks {' and '.join(absent)}"
-    refuse(what, {"; it is run for a folder of images, a seed and a file to write": bool(absent)})
+    what = f"The training command {plain(command)!r} "
+    lacks = f"lacks {' and '.join(absent)}; it is run for a folder of images, a seed and a file to "
+    refuse(what + lacks, {"write": bool(absent)})
+    try:
+        shlex.split(command)
+    except ValueError as error:
+        raise UserError(f"{what}is no command line ({summary(error)}).") from None
     inside = data.iterdir() if data.is_dir() else []
     there = {each.name for each in inside if each.is_dir() and not is_clutter(each.name)}
     what = (
@@ -176,19 +185,26 @@ def _resume(
         "source": case.recorded(source, 2)[1].model_dump(mode="json"),
         "command": command,
         "data": str(data),
+        "classes": class_names,
         "trainings": [list(training) for training in trainings],
-        "probes": settings.model_dump(),
-        "images": [[each.described, list(each.images.pixels.shape)] for each in pools],
+        "reserve": _said(reserve),
     }
+    # what only the fingerprint depends on, so that a count that is too large loses no training
+    chosen = {"images": _said(pool), "probes": settings.model_dump(mode="json")}
+    fixed = started | (chosen if (folder / "fp").exists() else {})
     path = folder / "enrol.json"
     if path.exists():
         known = files.read_json(path)
-        odd = [key for key, value in started.items() if known.get(key) != value]
+        odd = [key for key, value in fixed.items() if known.get(key) != value]
         what = f"{folder} was begun with another setting of {', '.join(odd)}"
         refuse(what, {"; give another folder, or the same settings to go on": bool(odd)})
-        return
-    case.require_free(folder)
-    files.write_json(path, started)
+    else:
+        case.require_free(folder)
+    files.write_json(path, started | chosen)
+
+
+def _said(pool: Pool) -> list[Any]:
+    return [pool.described, list(pool.images.pixels.shape)]
 
 
 def _write_labelled(
@@ -206,10 +222,13 @@ def _write_labelled(
         path.write_bytes(encode(reserve.images.pixels[i]))
 
 
-def _train(command: str, data: Path, training: Training, out: Path) -> None:
-    """Run the owner's training; its output is kept beside the file that it writes."""
+def _train(command: str, data: Path, training: Training, out: Path) -> Path:
+    """Run the owner's training, and return the file that it writes, beside `out`, which it becomes;
+    what it says is kept there too.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     part, log = out.with_stem(f"{out.stem}.part"), out.with_suffix(".log")
+    part.unlink(missing_ok=True)  # of a run that broke off
     values = {"{data}": str(data), "{seed}": str(training.seed), "{out}": str(part)}
     words = shlex.split(command)
     for place, value in values.items():
@@ -222,4 +241,4 @@ def _train(command: str, data: Path, training: Training, out: Path) -> None:
     problem = f"exit code {code}" if code else "nothing was written to {out}"
     failed = bool(code) or not part.exists()
     refuse(f"The training of {training.name} failed ({problem})", {f"; see {log}": failed})
-    part.rename(out)
+    return part

@@ -77,7 +77,7 @@ def read_pool(
     if present:
         names = class_names or _in_order(present)
         odd = sorted({name for name in named if name is not None} - set(names))
-        problem = f"{folder}: the folder {plain(odd[:1])} is none of the classes "
+        problem = f"{folder}: the folder {plain(''.join(odd[:1]))!r} is none of the classes "
         problem += plain(", ".join(names), 150)
         refuse(problem, {"; folders must be called as the classes, in any order": bool(odd)})
         kind, outside = "ImageFolder", [p for p, n in zip(paths, named, strict=True) if n is None]
@@ -111,7 +111,7 @@ def _class_folders(folder: Path, paths: list[Path]) -> tuple[list[str | None], s
     # a class may be called train as well: a part holds class folders
     split = any(len(names) > 1 for names in below)
     beside = sorted(tops - parts)
-    what = f"{folder} holds {plain(beside[:1])} beside {plain(', '.join(sorted(parts)))}"
+    what = f"{folder} holds {plain(''.join(beside[:1]))!r} beside {plain(', '.join(sorted(parts)))}"
     refuse(what, {"; give parts of one data set, or class folders": split and bool(beside)})
     depth = 1 if split else 0
     named = [p[depth] if len(p) > depth + 1 else None for p in inside]

@@ -422,7 +422,8 @@ def _open_journal(
     for key, value in head.items():
         if known.get(key) != value:
             what = f"its {key} is {plain(known.get(key))!r}, not {value!r}"
-            raise UserError(f"{journal} is the log of another query: {what}.")
+            way = "delete it to ask all anew, or give another --out"
+            raise UserError(f"{journal} is the log of another query: {what}; {way}.")
     return answered
 
 

@@ -69,6 +69,21 @@ def check_regular(path: Path, largest: int) -> None:
     refuse(path, problems)
 
 
+def unlinked(path: Path) -> Path:
+    """What a link inside a Hugging Face cache stands for, a file of the same repository's folder
+    ``blobs``; every other path as it is.
+    """
+    for folder in path.absolute().parents:
+        if folder.name == "snapshots" and path.is_symlink():
+            # the folder itself may be no link: it could lead anywhere
+            real, blobs = (
+                Path(os.path.realpath(path)),
+                Path(os.path.realpath(folder.parent), "blobs"),
+            )
+            return real if real.parent == blobs else path
+    return path
+
+
 def read_bytes(path: Path, largest: int) -> bytes:
     """The content of a regular file that has at most `largest` bytes."""
     check_regular(path, largest)

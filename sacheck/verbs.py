@@ -75,18 +75,18 @@ def query(
         case.require_free(Path(out))
     own = fingerprint.load(Path(folder))
     if url is not None and service is not None:
-        described = description.load_service(service, **prepared)
+        described = description.load_service(service, prepared)
     if try_one:
         return Asked({}, case.try_service(own, str(url), described))
     out = Path(str(out))
     if model is not None and Path(model).is_dir():
         case.refuse_unused({"--name": name}, "with a folder of models: each is called as its file")
-        how = case.preparation(**prepared)
+        how = case.preparation(prepared)
         answered = case.from_folder(own, Path(model), architecture, how, out)
     elif out.suffix != ".json":
         raise UserError(f"--out {out} is not accepted; answers are written to a .json file.")
     elif model is not None:
-        how = case.preparation(**prepared)
+        how = case.preparation(prepared)
         answered = {out: case.from_file(own, weights.ModelFile(Path(model), architecture, how))}
     elif table is not None:
         answered = {out: case.from_table(own, Path(table))}
@@ -117,6 +117,8 @@ def verify(
     """
     if report is not None and Path(report).suffix != ".html":
         raise UserError(f"--report {report} is not accepted; it is written to a .html file.")
+    if alpha is not None and not 0.001 <= alpha <= 0.5:
+        raise UserError(f"alpha = {alpha} is not accepted; a level from 0.001 to 0.5 is.")
     for path in filter(None, (out, report)):
         case.require_free(Path(path))
     given = ([Path(path) for path in independent], [Path(path) for path in control], pseudo_theft)

@@ -29,11 +29,13 @@ from sacutils.profiles import Strict
 
 from . import architectures
 from .outputs import choose, complete, usable
-from .text import check_regular, plain, refuse, summary
+from .text import check_regular, plain, refuse, summary, unlinked
 
 LARGEST = {"safetensors": 2**33, "onnx": 2**30}
 """Bytes that a file may have, and an ONNX file together with those that hold its tensors."""
 MOST_TENSORS = 100_000
+MOST_COMPUTED = 2**26
+"""Numbers that a Hugging Face network may compute when it is made, such as indices of positions."""
 REAL = ("F64", "F32", "F16", "BF16")
 """Types of tensors that can stand for one another; the others must be exactly those of the
 network.
@@ -157,17 +159,6 @@ def prepare(pixels: torch.Tensor, how: Preprocessing) -> torch.Tensor:
         mean, std = (torch.tensor(values)[:, None, None] for values in (how.mean, how.std))
         images = (images - mean) / std
     return (images if how.layout == "nchw" else images.permute(0, 2, 3, 1)).contiguous()
-
-
-def unlinked(path: Path) -> Path:
-    """What a link inside a Hugging Face cache stands for, a file of the same repository's folder
-    ``blobs``; every other path as it is.
-    """
-    for folder in path.absolute().parents:
-        if folder.name == "snapshots" and path.is_symlink():
-            real, blobs = Path(os.path.realpath(path)), folder.parent / "blobs"
-            return real if real.parent == Path(os.path.realpath(blobs)) else path
-    return path
 
 
 def digest(path: Path) -> str:
@@ -295,8 +286,13 @@ def _as_its_library(path: Path, file: Any, network: nn.Module) -> nn.Module:
     shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
     held = sum(math.prod(shape) for shape in shapes.values())
     needed = sum(tensor.numel() for tensor in network.parameters())
-    what = f"{path} holds {held:,} numbers, and the network of config.json needs {needed:,}"
-    refuse(what, {"": needed > held})
+    computed = sum(buffer.numel() for buffer in network.buffers())
+    problems = {
+        f" holds {held:,} numbers, and the network of config.json needs {needed:,}": needed > held,
+        f" lies beside a config.json whose network computes {computed:,} numbers besides its "
+        f"weights; at most {MOST_COMPUTED:,} are accepted": computed > MOST_COMPUTED,
+    }
+    refuse(path, problems)
     state = {key: file.get_tensor(key) for key in shapes}
     _check_finite(path, state)
     try:

@@ -182,13 +182,18 @@ def test_arrays_are_read_or_refused(tmp_path, refused):
     refused(lambda: read(np.array([None] * 4), allow_pickle=True), "a.npy cannot be read")
     huge = b"{'descr': '<f8', 'fortran_order': False, 'shape': (4, 99999999999999), }"
     huge = b"\x93NUMPY\x01\x00v\x00" + huge.ljust(117) + b"\n"
-    for content in (huge, huge[:30], b"PK\x03\x04" + bytes(100), b""):
+    odd = [
+        b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
+        for head in (b"{'descr': (\n", b"{1: 2, 'a': 3}", b"'" * 3, b"-" * 6000 + b"1")
+    ]
+    for content in (huge, huge[:30], b"PK\x03\x04" + bytes(100), b"", *odd):
         path.write_bytes(content)
         refused(lambda: read_table(path, NAMES, CLASSES), "a.npy cannot be read")
 
 
 BAD = {
     "a probe twice": (frame(probe=[NAMES[0], NAMES[0], *NAMES[2:]]), "probe-0000.png", "two rows"),
+    "far more rows than probes": (frame().iloc[[0] * 9], "probe-0000.png", "two rows"),
     "an unknown probe": (frame(probe=["x.png", *NAMES[1:]]), "'x.png'", "no probe"),
     "a missing cell": (frame(dog=[0.2, None, 0.25, 0.3]), "'dog'", "probe-0001.png"),
     "not a number": (frame(dog=[0.2, "many", 0.25, 0.3]), "'many'", "probe-0001.png"),

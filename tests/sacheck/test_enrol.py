@@ -83,6 +83,7 @@ def test_a_run_goes_on_where_it_broke_off(cli, home):
         hits, of = found["found"]["100% of the reserve"]
         assert 0 <= hits <= of == 1 and found["accused"][1] == 3 * 4
         assert f"From {form}: {hits} of 1 on 100% of the reserve" in said
+        assert f"{found['accused'][0]} of 16 pairs" in said
     assert listing(folder / "controls") == [f"control-{i:02d}.json" for i in range(4)]
     commitment = said.partition("Commitment: ")[2][:64]
 
@@ -133,10 +134,14 @@ def test_students_learn_from_teachers_that_are_not_the_source():
 def test_what_cannot_be_trained_is_one_sentence(home, turned_down, tmp_path):
     fails = f"{shlex.quote(sys.executable)} -c 'raise SystemExit(7)' {{data}} {{seed}} {{out}}"
     silent = f"{shlex.quote(sys.executable)} -S -c pass {{data}} {{seed}} {{out}}"
+    copy = "import shutil, sys; shutil.copy('train.py', sys.argv[3])"
+    other = f"{shlex.quote(sys.executable)} -c {shlex.quote(copy)} {{data}} {{seed}} {{out}}"
     for more, words in [
         ({"train": "python train.py {data} {out}"}, ["lacks {seed}"]),
         ({"train": "nothing-here {data} {seed} {out}"}, ["nothing-here cannot be run"]),
+        ({"train": "python 'x {data} {seed} {out}"}, ["no command line (No closing quotation)"]),
         ({"train": fails}, ["sibling-00", "exit code 7", ".log"]),
+        ({"train": other}, ["neither safetensors nor ONNX", "sibling-00.part.safetensors"]),
         ({"train": silent}, ["sibling-00", "nothing was written"]),
     ]:
         turned_down(arguments(tmp_path / f"new-{len(words)}{words[0][:3]}", **more), words)
@@ -146,4 +151,7 @@ def test_what_cannot_be_trained_is_one_sentence(home, turned_down, tmp_path):
     begun = tmp_path / "begun"
     turned_down(arguments(begun, train=fails), ["exit code 7"])
     turned_down(arguments(begun, train=silent), ["another setting of command"])
+    turned_down(arguments(begun, "--count", 100, train=fails), ["exit code 7"])
+    again = arguments(begun, "--class-names", "a,c,b", train=fails)
+    turned_down(again, ["another setting of classes"])
     assert [path.name for path in begun.rglob("*.safetensors")] == []

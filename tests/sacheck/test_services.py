@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from sacheck import answers, description, service, weights
+from sacheck import answers, architectures, description, service, weights
 from sacheck.description import Odd, Service, answer_of, load_service, ready_made, rows_of
 from sacutils.files import home
 from tests.sacheck.test_service import CLASSES, EXPECTED, NAMES, PROBES, Server, scores_of, send
@@ -179,7 +179,7 @@ def test_a_ready_made_description_fits_its_service(server, tmp_path, monkeypatch
             send(handler, {"error": repr(error)}, 400)
 
     server.respond = respond
-    how, asked = load_service(name, rate=1e6, retries=0), "identity"
+    how, asked = load_service(name, {"rate": 1e6, "retries": 0}), "identity"
     few = {name: PROBES[name] for name in NAMES[3:7]}
     rows = service.ask(server.url, how, few, CLASSES, tmp_path / "calls.jsonl", asked)
     found = answers.from_rows(rows, 3)
@@ -196,7 +196,7 @@ def test_a_ready_made_description_can_be_changed(tmp_path, refused):
     path.write_text(
         "base: kserve\nextra: {inputs: [{name: x, shape: $shape}]}\nmean: [0.5]\nstd: [1]"
     )
-    how = load_service(path, layout="nhwc")
+    how = load_service(path, {"layout": "nhwc"})
     sent = description.document(how, [description.written(PROBES[NAMES[5]], how)], 3)
     assert sent["inputs"][0]["shape"] == [1, 8, 8, 1] and sent["inputs"][0]["name"] == "x"
     assert sent["inputs"][0]["data"][0][0][0] == [round(5 / 255 - 0.5, 7)]
@@ -214,7 +214,9 @@ def test_a_ready_made_description_can_be_changed(tmp_path, refused):
         path.write_text(text)
         refused(lambda: load_service(path), *words)
     refused(lambda: load_service("kserv"), "kserv is no file", "tf-serving, ")
-    refused(lambda: load_service("gradio", mean=[0.5], std=[1]), "has no effect with image: png")
+    refused(
+        lambda: load_service("gradio", {"mean": [0.5], "std": [1]}), "has no effect with image: png"
+    )
 
 
 @pytest.mark.parametrize(
@@ -432,6 +434,7 @@ def test_the_page_on_safety_states_the_limits():
         f"{weights.LARGEST['safetensors'] // 2**30} GiB per file, {weights.MOST_TENSORS:,} tensors",
         f"{weights.LARGEST['onnx'] // 2**30} GiB per file; {weights.MEMORY // 2**30} GiB of memory",
         f"{weights.SECONDS} s of processor time",
+        f"no number above {architectures.LARGEST_SETTING:,}; {architectures.MOST_MODULES:,} mod",
         f"{service.LARGEST_RESPONSE // 2**20} MiB on the line and unpacked",
         f"{service.LARGEST_WAIT} s at a time",
         f"{answers.LARGEST // 2**20} MiB; as many columns",

@@ -345,13 +345,20 @@ def test_links_of_a_cache_are_followed_and_no_others(files, tmp_path, refused):
     link.unlink()
     link.symlink_to(link)
     refused(lambda: ask(link), "net.safetensors")
+    link.unlink()
+    link.symlink_to(Path("../../blobs/net.safetensors"))
+    blob.unlink()
+    blob.parent.rmdir()
+    blob.parent.symlink_to(files)
+    refused(lambda: ask(link), "symbolic link")
 
 
 def test_networks_of_libraries(tmp_path, monkeypatch, refused):
     small = architectures.build("torchvision:squeezenet1_1", 3, 7)
     assert small(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
     refused(lambda: architectures.build("torchvision:resnet18", 1, 7), "colour")
-    refused(lambda: architectures.build("torchvision:nothing", 3, 7), "nothing")
+    for name in ("nothing", "fcn_resnet50", "resnet50_weights"):
+        refused(lambda name=name: architectures.build(f"torchvision:{name}", 3, 7), name, "no clas")
     for name in ("timm:hf-hub:a/b", "timm:../x", "torchvision:/etc/passwd", "timm:a b"):
         refused(lambda name=name: architectures.build(name, 3, 7), "no name of a model")
     monkeypatch.setitem(sys.modules, "timm", None)
@@ -379,6 +386,12 @@ def test_a_hugging_face_config_names_sizes_and_nothing_else(tmp_path, monkeypatc
         def __init__(self, config):
             super().__init__()
             self.config, self.fc = config, nn.Linear(256, config.num_labels)
+            made = getattr(config, "num_hidden_layers", 0) + sum(
+                getattr(config, "num_block_repeats", [])
+            )
+            self.layers = nn.ModuleList(nn.Identity() for _ in range(made))
+            if side := getattr(config, "window_size", 0):
+                self.register_buffer("index", torch.zeros(side**2, side**2), persistent=False)
 
         def forward(self, x):
             return {"logits": self.fc(x.flatten(1))}
@@ -397,7 +410,7 @@ def test_a_hugging_face_config_names_sizes_and_nothing_else(tmp_path, monkeypatc
             @staticmethod
             def for_model(kind, **values):
                 seen.update(values, kind=kind)
-                return type("Config", (), {})()
+                return type("Config", (), values)()
 
         class AutoModelForImageClassification:
             from_config = Network
@@ -427,12 +440,28 @@ def test_a_hugging_face_config_names_sizes_and_nothing_else(tmp_path, monkeypatc
     refused(lambda: ask(path, "transformers", classes=7), "lacks tensors, such as 'fc.bias'")
     save_weights({"fc.weight": state["fc.weight"]}, path)
     refused(lambda: ask(path, "transformers", classes=7), "1,792 numbers", "needs 1,799")
+    save_weights(state, path)
+    build(model_type="swin", window_size=10)
+    assert ask(path, "transformers", classes=7).shape == (12, 7)
+    (tmp_path / "config.json").write_text('{"model_type": "swin", "window_size": 200}')
+    refused(lambda: ask(path, "transformers", classes=7), "computes 1,600,000,000 numbers")
+    # as a cache keeps it
+    cache = tmp_path / "models--a--b"
+    for folder in ("blobs", "snapshots/c0ffee"):
+        (cache / folder).mkdir(parents=True)
+    for name in ("model.safetensors", "config.json"):
+        (cache / "blobs" / name[:1]).write_bytes((tmp_path / name).read_bytes())
+        (cache / "snapshots/c0ffee" / name).symlink_to(Path("../../blobs", name[:1]))
+    kept = cache / "snapshots/c0ffee/model.safetensors"
+    refused(lambda: ask(kept, "transformers", classes=7), "computes 1,600,000,000 numbers")
+    monkeypatch.setattr(architectures, "MOST_MODULES", 200)
     for config, *words in [
         ({"model_type": "timm_wrapper", "architecture": "hf-hub:a/b"}, "'timm_wrapper'", "resnet"),
         ({"auto_map": {}}, "no Hugging Face config"),
         ({"model_type": "vit", "hidden_size": 10**9}, "at most 65,536"),
-        ({"model_type": "vit", "num_hidden_layers": 60_000}, "60000 layers"),
-        ({"model_type": "vit", "depths": [900, 900]}, "1800 layers"),
+        ({"model_type": "levit"}, "'levit'", "vit"),
+        ({"model_type": "vit", "num_hidden_layers": 600}, "more than 200 modules"),
+        ({"model_type": "efficientnet", "num_block_repeats": [300]}, "200 modules"),
     ]:
         refused(lambda config=config: build(**config), "config.json", *words)
     for content in ("[1]", "{", "[" * 100_000, '{"model_type": 1, "model_type": 2}'):
