@@ -83,7 +83,7 @@ def test_a_run_goes_on_where_it_broke_off(cli, home):
         hits, of = found["found"]["100% of the reserve"]
         assert 0 <= hits <= of == 1 and found["accused"][1] == 3 * 4
         assert f"From {form}: {hits} of 1 on 100% of the reserve" in said
-        assert f"{found['accused'][0]} of 16 pairs" in said
+        assert f"{found['accused'][0]} of 12 pairs" in said
     assert listing(folder / "controls") == [f"control-{i:02d}.json" for i in range(4)]
     commitment = said.partition("Commitment: ")[2][:64]
 

@@ -1008,7 +1008,9 @@ BAD_ONNX: dict[str, tuple[Callable[[Path], Path], *tuple[str, ...]]] = {
         "real numbers",
     ),
     "flat images of another size": (
-        lambda folder: save(folder, [NODE("MatMul", ["x", "w"], ["y"])], [W], shape=("n", 255)),
+        lambda folder: save(
+            folder, [NODE("MatMul", ["x", "w"], ["y"])], [ARRAY(MATRIX[:255], "w")], ("n", 255)
+        ),
         "[255]",
         "[256]",
         "--input-size",
