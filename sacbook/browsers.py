@@ -75,7 +75,7 @@ def find() -> tuple[str, str] | None:
 
 
 def printer() -> str | None:
-    """The command of a browser that prints, which needs no driver: from the PATH, or installed."""
+    """The command of a browser that prints: from the PATH, without a driver, or managed."""
     if path := next(filter(None, map(shutil.which, PAIRS)), None):
         return path
     pairs = (managed(browser, "--offline") for browser in ("chrome", "edge"))

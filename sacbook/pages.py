@@ -120,8 +120,8 @@ def stage(
 ) -> None:
     """Gather the source of the book in one folder: settings, prose, executed notebooks, MathJax.
 
-    Pages of prose refer to `substitutions` as ``{{ name }}``, and to what is `offered` for
-    download, files by their name in the book's source, as ``{download}``.
+    Pages of prose refer to `substitutions` as ``{{ name }}``. What a run offers beside them, such
+    as the files of a ``{download}``, is `offered`, by its name in the book's source.
     """
     sources = _files(home() / "book") | offered
     sources |= {Path("notebooks") / path.name: path for path in notebooks}

@@ -1,4 +1,4 @@
-"""The picture of the README and the preface: one source of the reference run, from its tables."""
+"""The picture of the README: one source of the reference run, from its tables."""
 
 from pathlib import Path
 

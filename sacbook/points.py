@@ -1,8 +1,9 @@
 """Points for submitted notebooks, without nbgrader: python check.py KEY SUBMITTED...
 
 KEY is a notebook of the folder `graded`, SUBMITTED are answers to the student version of the same
-chapter. Needs Python and NumPy, and nothing else of the book. Each exercise runs in a process of
-its own for at most 20 seconds. It runs what students wrote: use a machine where that does no harm.
+chapter. Needs Python 3.10 or newer and NumPy, and nothing else of the book. Each exercise runs in a
+process of its own for at most 20 seconds, and gets all of its points or none. It runs what students
+wrote: use a machine where that does no harm.
 """
 
 import json
