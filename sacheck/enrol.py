@@ -79,6 +79,10 @@ def enrol(
 
     Returns what is written to ``power.json``: see :func:`power`.
     """
+    if pool.class_names is not None and not (folder / "fp").exists():
+        # what the fingerprint would refuse after all trainings is refused before them
+        predicted = source.outputs(pool.images.pixels, len(class_names)).argmax(1)
+        fingerprint.accuracy(predicted, pool.images.labels.numpy(), class_names)
     _resume(folder, source, command, data, class_names, trainings, settings, pool, reserve)
     ending = ".onnx" if source.architecture is None else ".safetensors"
     paths = {t.name: folder / "models" / t.part / f"{t.name}{ending}" for t in trainings}

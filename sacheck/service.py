@@ -109,6 +109,8 @@ def ask(
             for name, row in zip(names, found, strict=True):
                 where, answer = f"{url} for {name}", answer_of(row, service, class_names)
                 rows.append(check_row(answer, len(class_names), where))
+            if not answered:
+                check_unit(rows, url)
             entry["answers"] = rows
         except (Retry, UserError) as error:
             entry["error"] = error.args[0]
@@ -147,8 +149,6 @@ def ask(
                         bar.set_postfix_str("")
                 answered.update(zip(names, rows, strict=True))
                 bar.update(len(names))
-                if first == 0:
-                    check_unit(rows, url)
 
     with tqdm(total=len(probes), initial=len(answered), unit="probe", disable=None) as bar:
         run(call_all())
@@ -419,6 +419,10 @@ def _open_journal(
                 answered |= zip(line.probes, rows, strict=True)
     except (ValueError, RecursionError, UserError):
         raise UserError(f"{journal} is damaged; delete it, and all is asked anew.") from None
+    if not answered and known == head | {"service": known.get("service")} != head:
+        # nothing was understood yet, so the description may be mended; the calls stay on record
+        files.write_text(journal, "\n".join([json.dumps(head), *map(bytes.decode, lines)]) + "\n")
+        return {}
     for key, value in head.items():
         if known.get(key) != value:
             what = f"its {key} is {plain(known.get(key))!r}, not {value!r}"

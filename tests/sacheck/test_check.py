@@ -537,7 +537,7 @@ def test_help_teaches(cli):
     for command in command_line.app.registered_commands:
         verb = command.name or command.callback.__name__
         code, text, _ = cli(verb, "--help")
-        assert code == 0 and f"Examples:\n    sacheck {verb} " in text, verb
+        assert code == 0 and re.search(rf"Examples?:\n    sacheck {verb} ", text), verb
 
 
 def test_the_page_of_the_command_is_fresh():

@@ -132,6 +132,9 @@ def test_students_learn_from_teachers_that_are_not_the_source():
 
 
 def test_what_cannot_be_trained_is_one_sentence(home, turned_down, tmp_path):
+    def few(folder, *more, **options):
+        return arguments(folder, "--reserve", "mine", *more, **options)  # fewer files to read
+
     fails = f"{shlex.quote(sys.executable)} -c 'raise SystemExit(7)' {{data}} {{seed}} {{out}}"
     silent = f"{shlex.quote(sys.executable)} -S -c pass {{data}} {{seed}} {{out}}"
     copy = "import shutil, sys; shutil.copy('train.py', sys.argv[3])"
@@ -144,14 +147,17 @@ def test_what_cannot_be_trained_is_one_sentence(home, turned_down, tmp_path):
         ({"train": other}, ["neither safetensors nor ONNX", "sibling-00.part.safetensors"]),
         ({"train": silent}, ["sibling-00", "nothing was written"]),
     ]:
-        turned_down(arguments(tmp_path / f"new-{len(words)}{words[0][:3]}", **more), words)
-    turned_down(arguments(tmp_path / "other", "--data", "held"), ["held holds the folders none"])
+        turned_down(few(tmp_path / f"new-{len(words)}{words[0][:3]}", **more), words)
+    turned_down(few(tmp_path / "other", "--data", "held"), ["held holds the folders none"])
+    order = few(tmp_path / "order", "--images", "mine", "--class-names", "b,a,c")
+    turned_down(order, ["its outputs are a,b,c; give"])
+    assert not (tmp_path / "order").exists()
     (tmp_path / "taken").mkdir()
-    turned_down(arguments(tmp_path / "taken"), ["taken exists"])
+    turned_down(few(tmp_path / "taken"), ["taken exists"])
     begun = tmp_path / "begun"
-    turned_down(arguments(begun, train=fails), ["exit code 7"])
-    turned_down(arguments(begun, train=silent), ["another setting of command"])
-    turned_down(arguments(begun, "--count", 100, train=fails), ["exit code 7"])
-    again = arguments(begun, "--class-names", "a,c,b", train=fails)
+    turned_down(few(begun, train=fails), ["exit code 7"])
+    turned_down(few(begun, train=silent), ["another setting of command"])
+    turned_down(few(begun, "--count", 100, train=fails), ["exit code 7"])
+    again = few(begun, "--class-names", "a,c,b", train=fails)
     turned_down(again, ["another setting of classes"])
     assert [path.name for path in begun.rglob("*.safetensors")] == []

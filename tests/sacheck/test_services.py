@@ -341,6 +341,12 @@ def test_percent_is_noticed_at_the_first_answers(server, tmp_path, refused):
     asked = [server.url, how, PROBES, CLASSES, tmp_path / "calls.jsonl", "identity"]
     refused(lambda: service.ask(*asked), "sum to about 100", "unit: 100")
     assert server.requests == before + 1
+    # the advice can be followed, and the call stays on record
+    asked[1] = Service(scores="", rate=1e6, batch=2, unit=100)
+    assert service.ask(*asked)[9] == [0.932, 0.047, 0.02]
+    lines = (tmp_path / "calls.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 1 + 5 and "unit: 100" in lines[1]
+    refused(lambda: service.ask(*asked[:1], Service(scores=""), *asked[2:]), "log of another query")
 
 
 @pytest.mark.parametrize("body", ["raw", "multipart"])
@@ -417,7 +423,6 @@ def test_a_private_authority_is_named_in_the_description(tmp_path, refused):
 
         refused(ask, "its certificate is not trusted", "self", "authority: FILE.pem")
         assert len((tmp_path / "calls.jsonl").read_text().splitlines()) == 2  # not tried again
-        (tmp_path / "calls.jsonl").unlink()
         assert ask(authority=str(CERTIFICATE)) == EXPECTED
         (tmp_path / "no.pem").write_text("no certificate")
         refused(lambda: ask(authority=str(tmp_path / "no.pem")), "no.pem", "no certificates")
