@@ -26,11 +26,12 @@ BIN = .venv/bin
 PIP = "$(BIN)/python" -m pip install --quiet --disable-pip-version-check
 SACBOOK = "$(BIN)/python" -m sacbook
 OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(SEED),--seed "$(SEED)") $(if $(FULL),--full)
+TESTS = tests/sacbook/test_custom.py tests/sacbook tests/sacutils tests/sacheck
 INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
 
-.PHONY: book test tests/sacutils tests/sacheck tests/sacbook notebook compare handouts slides pdf offline lab clean help
+.PHONY: book test $(TESTS) notebook compare handouts slides pdf offline lab clean help
 
 book: $(INSTALLED)  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES=)
 	@cat $(INSTALLED)
@@ -42,11 +43,11 @@ test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the 
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/lint-imports"
 	@SAC_SET= $(SACBOOK) book --profile smoke
-	@$(MAKE) --no-print-directory --jobs 3 tests/sacutils tests/sacheck tests/sacbook
+	@$(MAKE) --no-print-directory --jobs 4 $(TESTS)
 
 # side by side, one process each; those of the book often wait for the browser
-tests/sacutils tests/sacheck tests/sacbook:
-	@"$(BIN)/python" -m pytest $@
+$(TESTS):
+	@"$(BIN)/python" -m pytest $@ $(if $(filter tests/sacbook,$@),--ignore tests/sacbook/test_custom.py)
 
 notebook: $(INSTALLED)  ## execute one notebook with parameters: NAME=04_extraction ARGS="-p key value" (PROFILE= SEED= SET= FULL=1)
 	@$(SACBOOK) notebook "$(NAME)" $(OPTIONS) $(ARGS)

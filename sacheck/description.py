@@ -20,7 +20,6 @@ import torch
 import yaml
 from PIL import Image
 from pydantic import ConfigDict, Field, JsonValue, model_validator
-from torchvision.transforms.functional import to_pil_image
 
 from sacutils.files import UserError
 from sacutils.profiles import Strict, sentence
@@ -225,6 +224,8 @@ def written(content: bytes, service: Service) -> Any:
     if how.maximum == 255 and how.mean is None:
         planes = planes.round().clamp(0, 255).to(torch.uint8)
     if service.image != "pixels":
+        from torchvision.transforms.functional import to_pil_image  # takes seconds to import
+
         buffer, lossless = io.BytesIO(), {"quality": 95, "subsampling": 0}
         to_pil_image(planes).save(buffer, service.image.upper(), **lossless)
         return buffer.getvalue()

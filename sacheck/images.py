@@ -9,8 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.functional import to_pil_image
 
 from sacutils.data import Images
 from sacutils.files import UserError
@@ -41,6 +39,9 @@ def image_files(folder: Path) -> list[Path]:
     """The image files in a folder and below it, in the order of their names, without what operating
     systems and editors leave there; links are followed, each folder is entered once.
     """
+    # torchvision takes seconds to import, and most commands read no folder of images
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
     found, entered = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -168,5 +169,6 @@ def _decoded(path: Path, side: int, channels: int) -> np.ndarray:
 def encode(image: torch.Tensor) -> bytes:
     """One uint8 image, shape (channels, height, width), as PNG."""
     buffer = io.BytesIO()
-    to_pil_image(image).save(buffer, "PNG")
+    array = image.permute(1, 2, 0).numpy()
+    Image.fromarray(array if array.shape[2] == 3 else array[..., 0]).save(buffer, "PNG")
     return buffer.getvalue()
