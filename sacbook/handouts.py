@@ -11,7 +11,6 @@ it.
 
 import copy
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,32 +98,29 @@ def make(executed: list[Path], folder: Path) -> list[str]:
     """
     made: dict[str, list[Path]] = {kind: [] for kind in VERSIONS}
     exercises = checked = 0
-    new = folder.with_name(f".{folder.name}-new")
-    shutil.rmtree(new, ignore_errors=True)
-    for path in executed:
-        plain = new / path.name
-        markup.portable(path, plain, *pages.published())
-        notebook = nbformat.read(plain, as_version=4)
-        plain.unlink()
-        parts = [(part_of(cell), cell.cell_type) for cell in notebook.cells]
-        if not (number := parts.count(("exercise", "markdown"))):
-            continue
-        exercises, checked = exercises + number, checked + parts.count(("test", "code"))
-        for kind in VERSIONS:
-            target = new / kind / path.name
-            files.write_text(target, nbformat.writes(version(notebook, path.stem, kind)))
-            made[kind].append(target)
-    made["the exam"] = [new / "exam.md", new / "exam_key.md"]
-    for target, text in zip(made["the exam"], exam(), strict=True):
-        files.write_text(target, text)
-    checker = Path(__file__).with_name("points.py").read_text(encoding="utf-8")
-    files.write_text(new / "check.py", checker)
-    lines = [f"{exercises} exercises, {checked} with checks"]
-    for kind, paths in made.items():
-        size = sum(path.stat().st_size for path in paths) / 1e6
-        lines.append(f"{kind:10s}{len(paths):3d} files {size:6.2f} MB")
-    shutil.rmtree(folder, ignore_errors=True)
-    new.rename(folder)
+    with files.fresh_folder(folder) as new:
+        for path in executed:
+            plain = new / path.name
+            markup.portable(path, plain, *pages.published())
+            notebook = nbformat.read(plain, as_version=4)
+            plain.unlink()
+            parts = [(part_of(cell), cell.cell_type) for cell in notebook.cells]
+            if not (number := parts.count(("exercise", "markdown"))):
+                continue
+            exercises, checked = exercises + number, checked + parts.count(("test", "code"))
+            for kind in VERSIONS:
+                target = new / kind / path.name
+                files.write_text(target, nbformat.writes(version(notebook, path.stem, kind)))
+                made[kind].append(target)
+        made["the exam"] = [new / "exam.md", new / "exam_key.md"]
+        for target, text in zip(made["the exam"], exam(), strict=True):
+            files.write_text(target, text)
+        checker = Path(__file__).with_name("points.py").read_text(encoding="utf-8")
+        files.write_text(new / "check.py", checker)
+        lines = [f"{exercises} exercises, {checked} with checks"]
+        for kind, paths in made.items():
+            size = sum(path.stat().st_size for path in paths) / 1e6
+            lines.append(f"{kind:10s}{len(paths):3d} files {size:6.2f} MB")
     return lines
 
 

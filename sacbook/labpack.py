@@ -149,37 +149,33 @@ def notebook(solved: bool, code: str = "") -> nbformat.NotebookNode:
 
 def write(run: Run) -> None:
     """Make the pack from a run, check it against the run's tables, and put it in its place."""
-    folder = run.folder / "lab"
-    new = folder.with_name(".lab-new")
-    shutil.rmtree(new, ignore_errors=True)
-    pack = new / PACK
-    pack.mkdir(parents=True)
-    models(run).to_csv(pack / "models.csv", index=False, float_format="%.4f")
-    probes(run).to_csv(pack / "probes.csv", index=False)
-    np.savez_compressed(pack / "answers.npz", **answers(run))
-    pixels = {kind: run.probes[kind].pixels.cpu().numpy() for kind in PROBE_SETS}
-    np.savez_compressed(pack / "images.npz", **pixels)
-    np.savez_compressed(pack / "contested.npz", **contested(run))
-    origin = [
-        {"group": LABELS[spec.step], "model": name, "stolen": STEPS[spec.step].role == "stolen"}
-        for name in sealed(run)
-        for spec in [run.zoo.specs[name]]
-    ]
-    files.write_text(pack / "sealed.txt", saclab.seal(json.dumps(origin), code(run)) + "\n")
-    shutil.copyfile(freshness.FOLDER / "sacbook" / "saclab.py", pack / "saclab.py")
-    sums = [f"{saclab.digest(path)}  {path.name}\n" for path in sorted(pack.iterdir())]
-    files.write_text(pack / "checksums.txt", "".join(sums))
-    check(run, pack)
-    shutil.copyfile(home() / "teaching" / "README.md", pack / "README.md")
-    shutil.copyfile(home() / "LICENSE", pack / "LICENSE.txt")
-    nbformat.write(notebook(False), pack / "lab.ipynb")
-    bundle(pack, pack.with_suffix(".zip"))
-    execute(new / "lab_solutions.ipynb", pack, notebook(True, code(run)))
-    found = {"lab_code": code(run)} | expected(pack, sealed(run))
-    found["lab_size"] = f"{pack.with_suffix('.zip').stat().st_size / 1e6:.1f} MB"
-    files.write_json(new / "expected.json", found)
-    shutil.rmtree(folder, ignore_errors=True)
-    new.rename(folder)
+    with files.fresh_folder(run.folder / "lab") as new:
+        pack = new / PACK
+        pack.mkdir()
+        models(run).to_csv(pack / "models.csv", index=False, float_format="%.4f")
+        probes(run).to_csv(pack / "probes.csv", index=False)
+        np.savez_compressed(pack / "answers.npz", **answers(run))
+        pixels = {kind: run.probes[kind].pixels.cpu().numpy() for kind in PROBE_SETS}
+        np.savez_compressed(pack / "images.npz", **pixels)
+        np.savez_compressed(pack / "contested.npz", **contested(run))
+        origin = [
+            {"group": LABELS[spec.step], "model": name, "stolen": STEPS[spec.step].role == "stolen"}
+            for name in sealed(run)
+            for spec in [run.zoo.specs[name]]
+        ]
+        files.write_text(pack / "sealed.txt", saclab.seal(json.dumps(origin), code(run)) + "\n")
+        shutil.copyfile(freshness.FOLDER / "sacbook" / "saclab.py", pack / "saclab.py")
+        sums = [f"{saclab.digest(path)}  {path.name}\n" for path in sorted(pack.iterdir())]
+        files.write_text(pack / "checksums.txt", "".join(sums))
+        check(run, pack)
+        shutil.copyfile(home() / "teaching" / "README.md", pack / "README.md")
+        shutil.copyfile(home() / "LICENSE", pack / "LICENSE.txt")
+        nbformat.write(notebook(False), pack / "lab.ipynb")
+        bundle(pack, pack.with_suffix(".zip"))
+        execute(new / "lab_solutions.ipynb", pack, notebook(True, code(run)))
+        found = {"lab_code": code(run)} | expected(pack, sealed(run))
+        found["lab_size"] = f"{pack.with_suffix('.zip').stat().st_size / 1e6:.1f} MB"
+        files.write_json(new / "expected.json", found)
 
 
 def bundle(pack: Path, path: Path) -> None:

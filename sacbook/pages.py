@@ -23,7 +23,15 @@ import nbformat
 import yaml
 from filelock import FileLock
 
-from sacutils.files import UserError, atomic_path, digest_of, home, read_json, write_json
+from sacutils.files import (
+    UserError,
+    atomic_path,
+    digest_of,
+    fresh_folder,
+    home,
+    read_json,
+    write_json,
+)
 
 from . import launch
 from . import parameters as typed
@@ -227,19 +235,16 @@ def build(stage_dir: Path, html_dir: Path) -> None:
         tail = "\n".join((problems or lines)[-20:])
         raise UserError(f"The book did not build:\n{tail}") from None
 
-    new = html_dir.with_name(f".{html_dir.name}-new")
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(work / "_build/html", new)
-    # Sphinx does not copy a changed style sheet or extra file when no page is out of date.
-    for part, target in (("_static", new / "_static"), ("_extra", new)):
-        shutil.copytree(stage_dir / part, target, dirs_exist_ok=True)
-    _place_explorer(new)
-    finish(new)
-    # behind the download button of each page stands a notebook that reads everywhere
-    for path in (new / "_sources").rglob("*.ipynb"):
-        markup.portable(stage_dir / path.relative_to(new / "_sources"), path, *published())
-    shutil.rmtree(html_dir, ignore_errors=True)
-    new.rename(html_dir)
+    with fresh_folder(html_dir) as new:
+        shutil.copytree(work / "_build/html", new, dirs_exist_ok=True)
+        # Sphinx does not copy a changed style sheet or extra file when no page is out of date.
+        for part, target in (("_static", new / "_static"), ("_extra", new)):
+            shutil.copytree(stage_dir / part, target, dirs_exist_ok=True)
+        _place_explorer(new)
+        finish(new)
+        # behind the download button of each page stands a notebook that reads everywhere
+        for path in (new / "_sources").rglob("*.ipynb"):
+            markup.portable(stage_dir / path.relative_to(new / "_sources"), path, *published())
     finished.touch()
 
 

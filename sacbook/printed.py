@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from html import escape
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
@@ -181,13 +181,7 @@ def _resolved(page: str, link: str) -> tuple[str, str]:
     parts = urlsplit(link)
     if not parts.path:
         return page, unquote(parts.fragment)
-    steps: list[str] = page.split("/")[:-1]
-    for step in unquote(parts.path).split("/"):
-        if step == "..":
-            steps = steps[:-1]
-        elif step not in ("", "."):
-            steps.append(step)
-    return "/".join(steps), unquote(parts.fragment)
+    return unquote(urljoin(f"/{page}", parts.path)).strip("/"), unquote(parts.fragment)
 
 
 def _anchor(page: str, anchor: str = "") -> str:

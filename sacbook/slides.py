@@ -55,9 +55,8 @@ class Drawing(NamedTuple):
 
 def figures(notebook: Any) -> dict[str, Drawing]:
     """Figures of an executed chapter, by the name of the glued figure or of the label."""
-    found, glued = {}, markup.glued_values(notebook)
-    book = markup.Book(glued=glued, own=markup.labels_of(markup.prose_of(notebook)))
-    prose = markup.prose_of(notebook)
+    found, glued, prose = {}, markup.glued_values(notebook), markup.prose_of(notebook)
+    book = markup.Book(glued=glued, own=markup.labels_of(prose))
     for cell in notebook.cells:
         own = cell.metadata.get("mystnb", {})
         for output in cell.get("outputs", []):
@@ -112,17 +111,14 @@ def make(executed: list[Path], shown: dict[str, str], folder: Path) -> str:
         notes = f'<aside class="notes">{markdown.render(note)}</aside>\n' if note else ""
         sections.append(f"<section>\n{markdown.render(text)}{notes}</section>")
     title = re.search(r"^# (.*)", written)[1]
-    new = folder.with_name(f".{folder.name}-new")
-    shutil.rmtree(new, ignore_errors=True)
-    for name in REVEAL:
-        files.write_text(new / "reveal" / name, reveal(name).read_text(encoding="utf-8"))
-    for name, svg in used.items():
-        files.write_text(new / name, svg)
-    shutil.copy2(source / "slides.css", new)
-    files.write_text(new / "index.html", PAGE.format(title=title, slides="\n".join(sections)))
-    size = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
-    shutil.rmtree(folder, ignore_errors=True)
-    new.rename(folder)
+    with files.fresh_folder(folder) as new:
+        for name in REVEAL:
+            files.write_text(new / "reveal" / name, reveal(name).read_text(encoding="utf-8"))
+        for name, svg in used.items():
+            files.write_text(new / name, svg)
+        shutil.copy2(source / "slides.css", new)
+        files.write_text(new / "index.html", PAGE.format(title=title, slides="\n".join(sections)))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return f"{len(sections)} slides, {len(used)} figures, {size / 1e6:.1f} MB"
 
 

@@ -299,8 +299,6 @@ def step(
     overrides: Annotated[str, typer.Option(help="Replaced values, as JSON.")] = "{}",
 ) -> None:
     """Do one job of the workflow and mark it as complete; Snakemake calls this."""
-    from . import pages
-
     started = time.monotonic()
     values = json.loads(overrides)
     loaded = load_profile(profile, values)
@@ -309,17 +307,20 @@ def step(
         raise UserError(f"There is no job {name!r}; the run has {', '.join(known)}.")
     kind, _, part = name.partition("-")
     if kind == "notebook":
+        from . import pages
+
         settings = {"profile": profile, "overrides": values}
         pages.execute(jobs.source_of(part), folder / jobs.output(name), settings)
         return
     if kind == "book":
-        executed = [folder / "notebooks" / f"{name}.ipynb" for name in jobs.notebook_names()]
+        from . import pages
+
         shown = files.read_json(folder / "tables" / "headline.json")
         for made in ("tables/references.json", "lab/expected.json"):
             shown |= files.read_json(folder / made)
         offered = {Path("lab") / path.name: path for path in (folder / "lab").glob("*.*")}
         offered |= {Path("_static") / name: folder / "explorer" / name for name in pages.EXPLORER}
-        pages.stage(executed, build / "stage", shown, offered)
+        pages.stage(jobs.executed(folder), build / "stage", shown, offered)
         pages.build(build / "stage", build / "html")
     else:
         _compute(kind, part, _open(profile, values))

@@ -118,21 +118,27 @@ not needed. Rehearsed thefts and controls learn from them."""
 REPORT = "Also write it as one .html page that needs no network."
 ALPHA = "Level of the test; else 0.01 for kind contested and 0.05."
 
+Own = Annotated[Path, Option(help="Your model: safetensors or ONNX.")]
+Images = Annotated[Path, Option(help=IMAGES)]
+ClassNames = Annotated[Text, Option(help=NAMES)]
+Channels = Annotated[int, Option(min=1, max=3, help="1 for grey, 3 for colour.")]
+ImageSize = Annotated[Size, Option(min=8, max=1024, help=SIDE)]
+
 
 @app.command(epilog=EXAMPLES["fingerprint"])
 def fingerprint(
     folder: Annotated[Path, Argument(help="The folder to make.")],
-    model: Annotated[Path, Option(help="Your model: safetensors or ONNX.")],
-    images: Annotated[Path, Option(help=IMAGES)],
+    model: Own,
+    images: Images,
     architecture: Architecture = None,
     kind: Annotated[Kind, Option(help=KIND)] = "contested",
     count: Annotated[Size, Option(min=4, max=5000, help=COUNT)] = None,
     sibling: Annotated[list[Path] | None, Option(help=SIBLING)] = None,
     surrogate: Annotated[list[Path] | None, Option(help=SURROGATE)] = None,
     surrogate_architecture: SurrogateArchitecture = None,
-    class_names: Annotated[Text, Option(help=NAMES)] = None,
-    channels: Annotated[int, Option(min=1, max=3, help="1 for grey, 3 for colour.")] = 3,
-    image_size: Annotated[Size, Option(min=8, max=1024, help=SIDE)] = None,
+    class_names: ClassNames = None,
+    channels: Channels = 3,
+    image_size: ImageSize = None,
     mean: Mean = None,
     std: Std = None,
     input_size: InputSize = None,
@@ -220,10 +226,10 @@ def prepared(
 @app.command(epilog=EXAMPLES["enrol"])
 def enrol(
     folder: Annotated[Path, Argument(help="The folder to make, or to go on with.")],
-    model: Annotated[Path, Option(help="Your model: safetensors or ONNX.")],
+    model: Own,
     train: Annotated[str, Option(help=TRAIN)],
     data: Annotated[Path, Option(help=DATA)],
-    images: Annotated[Path, Option(help=IMAGES)],
+    images: Images,
     reserve: Annotated[Path, Option(help=RESERVE)],
     architecture: Architecture = None,
     siblings: Annotated[int, Option(min=2, max=99, help="Siblings; better 19.")] = 12,
@@ -231,9 +237,9 @@ def enrol(
     thefts: Annotated[int, Option(min=1, max=99, help="Rehearsed thefts.")] = 4,
     seed: Annotated[int, Option(help="The first sibling's seed; the others count up.")] = 1000,
     count: Annotated[int, Option(min=4, max=5000, help="Number of probes.")] = 1000,
-    class_names: Annotated[Text, Option(help=NAMES)] = None,
-    channels: Annotated[int, Option(min=1, max=3, help="1 for grey, 3 for colour.")] = 3,
-    image_size: Annotated[Size, Option(min=8, max=1024, help=SIDE)] = None,
+    class_names: ClassNames = None,
+    channels: Channels = 3,
+    image_size: ImageSize = None,
     mean: Mean = None,
     std: Std = None,
     input_size: InputSize = None,

@@ -56,6 +56,19 @@ def test_temporary_file_is_beside_and_keeps_the_suffix(tmp_path):
         )
 
 
+def test_fresh_folder_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):
+    folder = tmp_path / "made" / "lab"
+    for text in ("one", "two"):
+        with files.fresh_folder(folder) as new:
+            assert listing(new) == []
+            (new / f"{text}.txt").write_text(text)
+        assert listing(folder) == [f"{text}.txt"] and listing(folder.parent) == ["lab"]
+    with pytest.raises(RuntimeError), files.fresh_folder(folder) as new:
+        (new / "half.txt").write_text("half")
+        raise RuntimeError
+    assert listing(folder) == ["two.txt"] and listing(new) == ["half.txt"]
+
+
 def test_sha256_is_that_of_the_content(tmp_path):
     (tmp_path / "file").write_bytes(b"abc" * 100_000)
     assert files.sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()
