@@ -20,7 +20,7 @@ from sacutils import files
 from sacutils.files import UserError, home, run_command
 from sacutils.profiles import Profile, load_profile
 
-from . import jobs
+from . import forked, jobs
 from . import parameters as typed
 
 if TYPE_CHECKING:
@@ -121,13 +121,15 @@ def book(
     # in a list, for Snakemake reads any other text as YAML
     command += [f"overrides={json.dumps([json.dumps(loaded.overrides)])}"]
     # torch's own threads would fight with the jobs side by side
-    process = subprocess.Popen(command, cwd=home(), env={"OMP_NUM_THREADS": "1"} | os.environ)
-    while True:
-        try:
-            code = process.wait()
-            break
-        except KeyboardInterrupt:  # Snakemake was interrupted too, and ends its jobs
-            continue
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ
+    with forked.server(environment) as place:
+        process = subprocess.Popen(command, cwd=home(), env=environment | place)
+        while True:
+            try:
+                code = process.wait()
+                break
+            except KeyboardInterrupt:  # Snakemake was interrupted too, and ends its jobs
+                continue
     if code:
         print("Not finished. What is finished is kept: run the same command again to go on.")
         raise typer.Exit(1)
@@ -397,8 +399,8 @@ def summary(profile: Profile) -> str:
     kinds |= {"rival": "rivals", "comparison": "comparison", "ablations": "ablations"}
     kinds |= {"references": "reference runs, read", "notebook": "notebooks", "book": "book"}
     seconds = dict.fromkeys(kinds.values(), 0.0)
-    for name, job in jobs.plan(profile).items():
-        record = (_folder(profile) / job.output).with_suffix(".json")
+    for name in jobs.names(profile):
+        record = (_folder(profile) / jobs.output(name)).with_suffix(".json")
         seconds[kinds[name.partition("-")[0]]] += files.read_json(record)["seconds"]
     lines = [f"{kind:32s}{value:8.1f} s" for kind, value in seconds.items() if value]
     return "\n".join([*lines, f"The book: {_build(profile) / 'html' / 'index.html'}"])
