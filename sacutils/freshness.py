@@ -64,7 +64,6 @@ def _targets(node: ast.stmt) -> list[str]:
     return [part.id for part in parts if isinstance(part, ast.Name)]
 
 
-@cache
 def _path(module: str) -> Path | None:
     """The file of a module of this project, or None."""
     if module.split(".")[0] not in PACKAGES:
