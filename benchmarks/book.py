@@ -77,10 +77,12 @@ def measure(run: Path, cores: int, starts: dict[str, float]) -> list[dict[str, A
     return rows
 
 
-def main(run: Path, cores: int = available(), out: Path = RESULTS) -> None:
-    """Read a finished run and measure the starts, the best of three calls each."""
+def main(run: Path, cores: int = available(), note: str = "", out: Path = RESULTS) -> None:
+    """Read a finished run and measure the starts, the best of three calls each; a note says what
+    disturbed the run.
+    """
     starts = {name: min(called(*words) for _ in range(3)) for name, words in STARTS.items()}
-    facts = {"profile": run.name, "cores": cores, "starts": starts}
+    facts = {"profile": run.name, "cores": cores, "starts": starts, "note": note}
     save("book", measure(run, cores, starts), out, **facts)
 
 

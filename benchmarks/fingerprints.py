@@ -4,6 +4,7 @@ records of the models. ``python -m benchmarks.fingerprints --profile fashion``.
 """
 
 import tempfile
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def main(profile: str = "fashion", out: Path = RESULTS) -> None:
     """Measure on the finished run of a profile."""
     run = open_run(profile)
     run.announce()
-    for name in run.names():
+    for name in (run.zoo.source, *run.names(*chain(*NEEDED.values()), *steps.CONTROLS)):
         run.zoo.get(name)  # loading is not what is measured
     save("fingerprints", measure(run), out, profile=profile, images=run.profile.splits.probe)
 
