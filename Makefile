@@ -31,7 +31,7 @@ INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
 
-.PHONY: book test $(TESTS) notebook compare handouts slides pdf offline lab clean help
+.PHONY: book test $(TESTS) notebook compare handouts slides pdf offline benchmarks lab clean help
 
 book: $(INSTALLED)  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES=)
 	@cat $(INSTALLED)
@@ -68,6 +68,10 @@ pdf: .venv/.tools  ## print the finished book as one PDF, with a headless browse
 offline: .venv/.tools  ## one zip of the finished book that reads without a network: pages, PDF, what was made for teaching (PROFILE= SEED= SET= FULL=1)
 	@"$(BIN)/python" -m sacbook.browsers
 	@$(SACBOOK) offline $(OPTIONS)
+
+benchmarks: $(INSTALLED)  ## measure speed, after make book; the next one shows it on the page "How fast it is"
+	@for name in training fingerprints checking scaling; do "$(BIN)/python" -m benchmarks.$$name || exit 1; done
+	@"$(BIN)/python" -m benchmarks.book runs/fashion
 
 lab: .venv/.lab  ## open the sources of the notebooks in JupyterLab, through jupytext
 	@$(SACBOOK) lab

@@ -229,8 +229,9 @@ def plan(profile: Profile) -> dict[str, Job]:
         executed.append(f"notebook-{name}")
         add(executed[-1], after, *depends)
 
-    code = freshness.code_digest("sacbook.findings.of_references")
-    add("references", [], code, published, contents(*home.glob("results/*")))
+    code = ("sacbook.findings.of_references", "sacbook.speed.shown", "sacbook.speed.picture")
+    measured = contents(*home.glob("results/*"), *home.glob("benchmarks/results/*"))
+    add("references", [], freshness.code_digest(*code), published, measured)
 
     # the sources of the packages too: the pages show docstrings and functions of them
     prose = [path for path in (home / "book").rglob("*") if not path.name.startswith(".")]

@@ -322,6 +322,7 @@ def step(
             shown |= files.read_json(folder / made)
         offered = {Path("lab") / path.name: path for path in (folder / "lab").glob("*.*")}
         offered |= {Path("_static") / name: folder / "explorer" / name for name in pages.EXPLORER}
+        offered[Path("_static/benchmarks.svg")] = folder / "tables" / "benchmarks.svg"
         pages.stage(jobs.executed(folder), build / "stage", shown, offered)
         pages.build(build / "stage", build / "html")
     else:
@@ -369,9 +370,10 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 
             labpack.write(run)
         case "references":
-            from . import findings
+            from . import findings, speed
 
-            values = findings.of_references()
+            files.write_text(run.folder / "tables" / "benchmarks.svg", speed.picture())
+            values = findings.of_references() | speed.shown()
             files.write_json(run.folder / "tables" / "references.json", values)
         case "rival":
             from sacutils import rivals

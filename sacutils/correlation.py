@@ -10,7 +10,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import brentq
 
 SERVED = ("logits", "probabilities", "labels")
 """What a prediction service may show of its logits."""
@@ -73,6 +72,8 @@ def matched_temperature(source: torch.Tensor, suspect: torch.Tensor) -> float:
         shown = (suspect / math.exp(log_temperature)).softmax(-1)
         return float(shown.amax(-1).mean()) - target
 
+    from scipy.optimize import brentq  # a second to import, and trainings do without
+
     ends = math.log(COLDEST), -math.log(COLDEST)
     if excess(ends[0]) <= 0:
         return COLDEST
@@ -90,7 +91,8 @@ def cosine_matrix(outputs: torch.Tensor) -> torch.Tensor:
     *dissimilarity* in [0, 1], symmetric, zero on the diagonal.
     """
     unit = F.normalize(outputs, dim=-1)
-    matrix = ((1 - unit @ unit.mT) / 2).clamp(0, 1)
+    # in place, for a matrix of many probes fills the memory
+    matrix = (unit @ unit.mT).neg_().add_(1).div_(2).clamp_(0, 1)
     matrix.diagonal(dim1=-2, dim2=-1).zero_()
     return matrix
 
@@ -115,7 +117,7 @@ def distance(source: torch.Tensor, suspect: torch.Tensor) -> torch.Tensor:
 
     Leading dimensions are broadcast and remain.
     """
-    return (suspect - source).abs().mean((-2, -1))
+    return (suspect - source).abs_().mean((-2, -1))
 
 
 def rms_distance(source: torch.Tensor, suspect: torch.Tensor) -> torch.Tensor:
@@ -125,7 +127,7 @@ def rms_distance(source: torch.Tensor, suspect: torch.Tensor) -> torch.Tensor:
     QuRD takes cosine similarities; with the dissimilarities of :func:`cosine_matrix` the value is
     half of theirs, which changes no order.
     """
-    return (suspect - source).square().mean((-2, -1)).sqrt()
+    return (suspect - source).square_().mean((-2, -1)).sqrt()
 
 
 def error_consistency(

@@ -6,14 +6,15 @@ instead of models, see :func:`units`. Its width depends on the value and on thes
 several sources on the spread of their values as well. It never shrinks to a point.
 """
 
+import math
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import beta, binomtest, norm, t, ttest_ind
-from sklearn.metrics import roc_curve
 
 ICC = 0.8
 """Intra-class correlation of distances within a cluster that intervals allow for. Measured were
@@ -65,9 +66,16 @@ def units(clusters: np.ndarray, icc: float = ICC) -> float:
     return float(n / (1 + icc * (np.square(sizes).sum() / n - 1)))
 
 
+@cache
+def _quantile(level: float, freedom: int | None = None) -> float:
+    """Half width of an interval in units of its standard error, normal or Student's."""
+    q = 0.5 + level / 2
+    return float(norm.ppf(q) if freedom is None else t.ppf(q, freedom))
+
+
 def _source_term(spread: float, sources: int, level: float) -> float:
     """Half width of the t interval over sources, times the root of their number."""
-    return float(t.ppf(0.5 + level / 2, sources - 1) * spread) if sources > 1 else 0.0
+    return _quantile(level, sources - 1) * float(spread) if sources > 1 else 0.0
 
 
 def score_interval(
@@ -87,18 +95,19 @@ def score_interval(
     Student's t over the sources, whose AUCs have the standard deviation :math:`s` (`spread`; it
     counts from two sources on). At equal counts and spread, a lower value has lower bounds.
     """
-    z, half = norm.ppf(0.5 + level / 2), (stolen + independent) / 2 - 1
-    least = _source_term(spread, sources, level)
+    z, half = _quantile(level), (stolen + independent) / 2 - 1
+    least, root = _source_term(spread, sources, level), math.sqrt(sources)
 
     def lower(value: float) -> float:
         def excess(theta: float) -> float:
             bracket = 1 + half * (1 - theta) / (2 - theta) + half * theta / (1 + theta)
             variance = theta * (1 - theta) * bracket / stolen / independent
-            return (value - theta) * np.sqrt(sources) - max(z * np.sqrt(variance), least)
+            return (value - theta) * root - max(z * math.sqrt(variance), least)
 
         return brentq(excess, 1e-12, min(value, 1 - 1e-9)) if excess(1e-12) > 0 else 0.0
 
     # the variance is the same for theta and 1 - theta
+    value = float(value)
     return float(lower(value)), float(1 - lower(1 - value))
 
 
@@ -167,6 +176,8 @@ def auc(
 
 def roc(stolen: np.ndarray, independent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rates along the ROC curve, from (0, 0) to (1, 1)."""
+    from sklearn.metrics import roc_curve  # slow to import
+
     truth = np.concatenate([np.ones(len(stolen)), np.zeros(len(independent))])
     scores = -np.concatenate([stolen, independent])
     false, true, _ = roc_curve(truth, scores, drop_intermediate=False)

@@ -5,9 +5,8 @@ if it is on disk and fresh, and made otherwise.
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
 import safetensors.torch
 import torch
 
@@ -16,6 +15,9 @@ from .probes import PROBE_SETS, Probes
 from .profiles import Profile, load_profile
 from .steps import Spec
 from .zoo import Material, Zoo, load_material
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOGITS, LOGITS_CODE = "outputs/logits", ("run.make_logits", "run.make_probes")
 """File of a run with the answers of all models, and the code that makes it."""
@@ -149,7 +151,9 @@ class Run:
         files.write_record(path, digest, **chosen)
         return tensors
 
-    def keep_table(self, name: str, digest: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    def keep_table(
+        self, name: str, digest: str, make: "Callable[[], pd.DataFrame]"
+    ) -> "pd.DataFrame":
         """A table in ``tables/`` as a CSV file whose record has this digest, otherwise made and
         written; all cells have twelve digits.
         """
@@ -239,8 +243,10 @@ def make_logits(run: Run) -> dict[str, torch.Tensor]:
     }
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """A table as :meth:`Run.keep_table` writes it, where "none" is a word."""
+    import pandas as pd  # a second to import, and trainings do without
+
     return pd.read_csv(path, dtype={"setting": str}, keep_default_na=False, na_values=[""])
 
 

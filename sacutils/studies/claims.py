@@ -24,6 +24,7 @@ from ..probes import PUBLISHED
 from ..steps import EXTRACTION, LABELS, MAIN_NEGATIVES
 from .tables import (
     SAC_W,
+    ByFingerprint,
     Key,
     Row,
     Tables,
@@ -112,10 +113,17 @@ def judged(cells: list[Cell], rule: str, margin: float) -> list[str]:
     return words(0.95) if rule == "published AUC" else evaluation.holm(words, COMPATIBLE)
 
 
-def alternatives(tables: Tables, attack: str) -> pd.DataFrame:
+VARIED = ("negatives", "extraction epochs")
+"""Ablations that hold further choices."""
+
+
+def alternatives(
+    tables: Tables, attack: str, varied: dict[str, pd.DataFrame] | None = None
+) -> pd.DataFrame:
     """The AUC of SAC-w on one attack with one choice changed at a time.
 
-    Columns: choice (its short name), and those of :func:`tables.over_sources`.
+    `varied` are the ablations `VARIED`, where they were summed up before. Columns: choice (its
+    short name), and those of :func:`tables.over_sources`.
     """
     distances = tables["distances"]
     main = fingerprint(distances, *SAC_W)
@@ -140,10 +148,10 @@ def alternatives(tables: Tables, attack: str) -> pd.DataFrame:
     ]
     if "ablations" in tables:
         where = {"series": "SAC-w, probabilities", "attack": LABELS[attack]}
-        recipes = select(ablation(tables, "negatives"), **where)
+        varied = varied or {name: ablation(tables, name) for name in VARIED}
+        recipes, trained = (select(varied[name], **where) for name in VARIED)
         recipes = select(recipes, setting="attacker data, students' recipe")
         rows += recipes.assign(choice="students' recipe").to_dict("records")
-        trained = select(ablation(tables, "extraction epochs"), **where)
         if len(trained) > 1:
             fewest = trained.loc[trained["setting"].astype(int).idxmin()]
             rows.append(fewest.to_dict() | {"choice": f"fewest epochs ({fewest['setting']})"})
@@ -160,10 +168,11 @@ def _stated(rows: pd.DataFrame, stated: dict[str, float], attacks: list[str]) ->
 def _on_sac(tables: Tables, stated: dict[str, float]) -> Iterator[Claim]:
     """SAC has its published AUCs, and SAC-m has them without other models."""
     main = summary(tables, *SAC_W)
+    varied = {name: ablation(tables, name) for name in VARIED} if "ablations" in tables else None
     for name, attacks in CLAIMED.items():
         changed: dict[str, list[Cell]] = {}
         for attack in attacks:
-            for _, row in alternatives(tables, attack).iterrows():
+            for _, row in alternatives(tables, attack, varied).iterrows():
                 cell = (LABELS[attack], stated[LABELS[attack]], row)
                 changed.setdefault(row["choice"], []).append(cell)
         yield f"SAC on {name}", "published AUC", _stated(main, stated, attacks), changed
@@ -235,6 +244,7 @@ def claims(tables: Tables, margin: float = 0.1) -> pd.DataFrame:
         claim verdict ("reproduces", "in part", "does not" or "compatible, not shown") and because
         (the choices that would turn it to or from *reproduces*, as ``choice: word``).
     """
+    tables = tables | {"distances": ByFingerprint(tables["distances"])}
     stated, known = published(), rivals(tables)
     found = list(_on_sac(tables, stated["SAC"]))
     for rival in ("IPGuard", "CAE", "EWE"):

@@ -7,7 +7,8 @@ without that column are those of one source.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -196,10 +197,28 @@ def select(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
     return table
 
 
-def fingerprint(table: pd.DataFrame, probes: str, form: str, measure: str) -> pd.DataFrame:
+def fingerprint(
+    table: "pd.DataFrame | ByFingerprint", probes: str, form: str, measure: str
+) -> pd.DataFrame:
     """The rows of one fingerprint, of its numbers of probes the larger."""
+    if isinstance(table, ByFingerprint):
+        return table[probes, form, measure]
     part = select(table, probes=probes, form=form, measure=measure)
     return part[part["n_probes"] == part["n_probes"].max()]
+
+
+class ByFingerprint(dict[Key, pd.DataFrame]):
+    """A table in place of which :func:`fingerprint` takes this too: its rows by fingerprint, for
+    who asks for many.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        for key, part in table.groupby(["probes", "form", "measure"], sort=False):
+            self[key] = part[part["n_probes"] == part["n_probes"].max()]
+        self._none = table.iloc[:0]
+
+    def __missing__(self, key: Key) -> pd.DataFrame:
+        return self._none
 
 
 def rivals(tables: Tables) -> dict[str, Key]:
@@ -237,11 +256,16 @@ def groups(
     `rows` are those of one fingerprint; several `attacks` (names of ``steps.ATTACKS``) with the
     same independent models count as one group; `negatives` is a name of ``steps.negative_sets``.
     """
-    attacks = [attacks] if isinstance(attacks, str) else attacks
-    independent = steps.negative_sets(attacks[0])[negatives]
-    values, kinds = rows[column].to_numpy(), rows["step"].to_numpy(str)
-    stolen, others = (values[np.isin(kinds, group)] for group in (attacks, independent))
+    values, kinds = rows[column].to_numpy(), rows["step"].to_numpy(object)
+    stolen, others = (values[group] for group in _compared(kinds, attacks, negatives))
     return stolen, others
+
+
+def _compared(kinds: np.ndarray, attacks: str | list[str], negatives: str) -> list[np.ndarray]:
+    """Which models, by their steps, are the stolen and which the independent ones: bool, (n,)."""
+    attacks = [attacks] if isinstance(attacks, str) else attacks
+    both = attacks, steps.negative_sets(attacks[0])[negatives]
+    return [np.array([kind in group for kind in kinds], bool) for group in both]
 
 
 def clusters(models: np.ndarray) -> np.ndarray:
@@ -250,29 +274,49 @@ def clusters(models: np.ndarray) -> np.ndarray:
     It is the architecture. In a group of a single one, as copies of the source are, it is the chain
     that a model stands in: its history down to the first step away from a model of the owner.
     """
-    kinds = [re.findall(r"\(([^(),%]+)[,)]", name)[-1] for name in models]
-    # a rung of the ladder is named by its share, as in prune(20%)
-    chains = [re.sub(r"\([^(),]*%\)", "", " > ".join(name.split(" > ")[:2])) for name in models]
+    kinds = [_kind_and_chain(name)[0] for name in models]
+    chains = [_kind_and_chain(name)[1] for name in models]
     return np.array(kinds if len(set(kinds)) > 1 else chains)
 
 
-def _with_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows if "seed" in rows else rows.assign(seed=0)
+@cache
+def _kind_and_chain(model: str) -> tuple[str, str]:
+    kind = re.findall(r"\(([^(),%]+)[,)]", model)[-1]
+    # a rung of the ladder is named by its share, as in prune(20%)
+    return kind, re.sub(r"\([^(),]*%\)", "", " > ".join(model.split(" > ")[:2]))
+
+
+class _Models(NamedTuple):
+    """The models of one fingerprint, arrays of shape (n,)."""
+
+    seed: np.ndarray
+    step: np.ndarray
+    name: np.ndarray
+    distance: np.ndarray
+
+    def take(self, index: list[int]) -> "_Models":
+        return _Models(*(column[index] for column in self))
+
+
+def _models(rows: pd.DataFrame) -> _Models:
+    seed = rows["seed"].to_numpy() if "seed" in rows else np.zeros(len(rows), int)
+    words = (rows[column].to_numpy(object) for column in ("step", "model"))
+    return _Models(seed, *words, rows["distance"].to_numpy())
 
 
 Judged = tuple[np.ndarray, tuple[float, float]]
 """Ordered pairs of a source's models, see ``evaluation``, and the units of both groups."""
 
 
-def _judged(rows: pd.DataFrame, attacks: str | list[str], negatives: str) -> dict[int, Judged]:
+def _judged(models: _Models, attacks: str | list[str], negatives: str) -> dict[int, Judged]:
     """The pairs of each source that has models of both groups."""
-    found = {}
-    for seed, part in _with_seed(rows).groupby("seed"):
-        stolen, independent = groups(part, attacks, negatives)
-        if len(stolen) and len(independent):
-            models = groups(part, attacks, negatives, "model")
-            m, n = (evaluation.units(clusters(group)) for group in models)
-            found[seed] = evaluation.ordered_pairs(stolen, independent), (m, n)
+    found, both = {}, _compared(models.step, attacks, negatives)
+    for seed in np.unique(models.seed):
+        here = [group & (models.seed == seed) for group in both]
+        if all(group.any() for group in here):
+            m, n = (evaluation.units(clusters(models.name[group])) for group in here)
+            pairs = evaluation.ordered_pairs(*(models.distance[group] for group in here))
+            found[seed] = pairs, (m, n)
     return found
 
 
@@ -305,7 +349,7 @@ def over_sources(
     Keys: auc, low, high, smallest, largest, sources, spread (standard deviation over sources),
     units_stolen and units_independent, n_stolen and n_independent (of one source).
     """
-    judged = list(_judged(rows, attacks, negatives).values())
+    judged = list(_judged(_models(rows), attacks, negatives).values())
     values = [float(pairs.mean()) for pairs, _ in judged]
     row = {"auc": float(np.mean(values))} | _over(values, judged)
     row |= dict(zip(("low", "high"), bounds(row), strict=True))
@@ -349,14 +393,22 @@ def difference(
     units_stolen, units_independent, paired.
     """
     attacks = [attacks] if isinstance(attacks, str) else attacks
-    involved = [*attacks, *steps.negative_sets(attacks[0])[negatives]]
-    parts = [_with_seed(fingerprint(tables["distances"], *key)) for key in (first, second)]
-    seeds = list(set(parts[0]["seed"]) & set(parts[1]["seed"]))
-    parts = [select(part, step=involved, seed=seeds).set_index(["seed", "model"]) for part in parts]
-    paired = parts[0].index.sort_values().equals(parts[1].index.sort_values())
+    involved = {*attacks, *steps.negative_sets(attacks[0])[negatives]}
+    parts = [_models(fingerprint(tables["distances"], *key)) for key in (first, second)]
+    seeds = set(parts[0].seed) & set(parts[1].seed)
+    places = [
+        {
+            (seed, name): i
+            for i, (seed, step, name, _) in enumerate(zip(*part, strict=True))
+            if seed in seeds and step in involved
+        }
+        for part in parts
+    ]
+    paired = places[0].keys() == places[1].keys()
     if paired:
-        parts[1] = parts[1].loc[parts[0].index]
-    one, two = (_judged(part.reset_index(), attacks, negatives) for part in parts)
+        places[1] = {name: places[1][name] for name in places[0]}
+    chosen = (part.take(list(rows.values())) for part, rows in zip(parts, places, strict=True))
+    one, two = (_judged(part, attacks, negatives) for part in chosen)
     seeds = [seed for seed in one if seed in two]
     a, b = ([part[seed] for seed in seeds] for part in (one, two))
     means = [[float(pairs.mean()) for pairs, _ in part] for part in (a, b)]

@@ -1,0 +1,90 @@
+"""Where the time of ``make book`` goes, from the records of a finished run, and what starting a
+process costs: ``python -m benchmarks.book runs/fashion``.
+
+A record's file is written when its job ends, so the job's own seconds tell when it began. A folder
+that was copied without its times, or a run that was interrupted, tells nothing of waiting.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sacbook.workflow import cores as available
+from sacutils import files
+
+from . import RESULTS, called, save
+
+KERNEL = "ipykernel.kernelapp, torch, sacutils.figures, sacutils.run, sacutils.studies.tables"
+STARTS = {
+    "sacbook --help": ("-m", "sacbook", "--help"),
+    "sacheck --help": ("-m", "sacheck", "--help"),
+    "training job": ("-c", "import sacbook.workflow, sacutils.run"),
+    "notebook job": ("-c", "import sacbook.workflow, sacbook.pages, jupytext, papermill"),
+    "notebook kernel": ("-c", f"import {KERNEL}"),
+}
+"""Starts of processes, with what Python is called with."""
+Span = tuple[float, float]
+
+
+def spans(run: Path) -> dict[str, Span]:
+    """Begin and end of each job of a run, in seconds since the epoch, by the job's name."""
+    found = {}
+    for kind, folder in (("", "steps"), ("notebook-", "notebooks")):
+        for path in sorted((run / folder).glob("[!.]*.json")):
+            end = path.stat().st_mtime
+            found[f"{kind}{path.stem}"] = (end - files.read_json(path)["seconds"], end)
+    if not found:
+        raise files.UserError(f"{run} has no finished jobs; name the folder of a run (make book).")
+    return found
+
+
+def busy(jobs: list[Span], window: Span) -> float:
+    """Seconds that jobs were at work in a window of time, all jobs added."""
+    return sum(max(0.0, min(end, window[1]) - max(begin, window[0])) for begin, end in jobs)
+
+
+def measure(run: Path, cores: int, starts: dict[str, float]) -> list[dict[str, Any]]:
+    """A row per kind of job and one for all: jobs, seconds of all added, seconds from the first
+    begin to the last end, the share of the cores' time in that window in which no job of any kind
+    was at work, and the share of the jobs' seconds that is start-up.
+
+    Of training, start-up is what the records of the models leave over; of other jobs it is what
+    starting their processes costs now, by `starts`.
+    """
+    all_jobs = spans(run)
+    kinds: dict[str, list[Span]] = defaultdict(list)
+    for name, span in all_jobs.items():
+        kinds[name.partition("-")[0]].append(span)
+    models = [files.read_json(path) for path in (run / "zoo").glob("[!.]*.json")]
+    if not models:
+        raise files.UserError(f"{run} has no models; name the folder of a run of a whole profile.")
+    rows: list[dict[str, Any]] = []
+    for kind, jobs in [*kinds.items(), ("all", list(all_jobs.values()))]:
+        window = min(begin for begin, _ in jobs), max(end for _, end in jobs)
+        total, length = sum(end - begin for begin, end in jobs), window[1] - window[0]
+        start = len(jobs) * starts["training job"]
+        if kind == "train":
+            start = total - sum(record["seconds"] for record in models)
+        elif kind == "notebook":
+            start = len(jobs) * starts["notebook kernel"]  # its clock starts after the imports
+        elif kind == "all":
+            start = sum(row["start_share"] * row["seconds"] for row in rows)
+        row = {"kind": kind, "jobs": len(jobs), "seconds": total, "window": length}
+        row |= {"waiting_share": 1 - busy(list(all_jobs.values()), window) / (cores * length)}
+        rows.append(row | {"start_share": min(1.0, start / total)})
+    return rows
+
+
+def main(run: Path, cores: int = available(), note: str = "", out: Path = RESULTS) -> None:
+    """Read a finished run and measure the starts, the best of three calls each; a note says what
+    disturbed the run.
+    """
+    starts = {name: min(called(*words) for _ in range(3)) for name, words in STARTS.items()}
+    facts = {"profile": run.name, "cores": cores, "starts": starts, "note": note}
+    save("book", measure(run, cores, starts), out, **facts)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,91 @@
+"""Checking suspects with the owner's tool, from weights on disk to verdicts: ``query`` and
+``verify`` for one suspect and for 150. ``python -m benchmarks.checking --profile fashion``.
+"""
+
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import sacheck
+from sacutils import steps
+from sacutils.run import Run, open_run
+from sacutils.studies import verdicts
+
+from . import RESULTS, apart, called, save
+from .fingerprints import make
+
+
+def lay_out(run: Run, names: list[str], folder: Path) -> dict[str, Path]:
+    """Copy the weights of models into a folder per architecture, which is what `query` takes; a
+    model that is named twice is there twice.
+    """
+    folders: dict[str, Path] = defaultdict(Path)
+    for number, name in enumerate(names):
+        spec = run.zoo.specs[name]
+        folders[spec.architecture] = folder / spec.architecture
+        folders[spec.architecture].mkdir(parents=True, exist_ok=True)
+        copy = folders[spec.architecture] / f"{number:03d}-{spec.slug}.safetensors"
+        shutil.copyfile(run.zoo.path(name), copy)
+    return dict(folders)
+
+
+def ask(fingerprint: Path, folders: dict[str, Path], out: Path) -> list[Path]:
+    """Answers of all models in some folders, a folder of answers per architecture."""
+    found: list[Path] = []
+    for architecture, folder in folders.items():
+        asked = sacheck.query(
+            fingerprint, out / architecture, model=folder, architecture=architecture
+        )
+        found += asked.answers
+    return found
+
+
+def measure(
+    run: Run, suspects: int, contested: int = 1000, call: Callable[..., float] = called
+) -> list[dict[str, Any]]:
+    """A row for one suspect and one for `suspects`: seconds and memory of asking and of judging,
+    and for one what the two commands take from start to end, which `call` runs.
+    """
+    rows: list[dict[str, Any]] = []
+    judged = [spec.name for spec in verdicts.suspects(run)]
+    with tempfile.TemporaryDirectory() as scratch:
+        own, controls = Path(scratch) / "fingerprint", Path(scratch) / "controls"
+        make(run, "contested", contested, own)
+        ask(own, lay_out(run, run.names(*steps.CONTROLS), Path(scratch) / "known"), controls)
+        known = list(controls.iterdir())
+        for number in (1, suspects):
+            place = Path(scratch) / str(number)
+            folders = lay_out(run, list(islice(cycle(judged), number)), place / "weights")
+
+            def check() -> None:
+                for answers in ask(own, folders, place / "answers"):  # noqa: B023
+                    sacheck.verify(own, answers, control=known)
+
+            taken, before, peak = apart(check)
+            row = {"suspects": number, "seconds": taken, "megabytes": peak}
+            rows.append(row | {"megabytes_before": before})
+        (architecture, folder), *_ = lay_out(run, judged[:1], Path(scratch) / "one").items()
+        file, answers = next(folder.iterdir()), Path(scratch) / "one.json"
+        query = ["query", own, "--out", answers, "--model", file, "--architecture", architecture]
+        verify = ["verify", own, answers, *(word for path in known for word in ("--control", path))]
+        # exit codes tell the verdict
+        for words, codes in ((query, (0,)), (verify, (0, 3, 4))):
+            rows[0][words[0]] = call("-m", "sacheck", *map(str, words), codes=codes)
+    return rows
+
+
+def main(profile: str = "fashion", suspects: int = 150, out: Path = RESULTS) -> None:
+    """Measure on the finished run of a profile."""
+    run = open_run(profile)
+    run.announce()
+    save("checking", measure(run, suspects), out, profile=profile)
+
+
+if __name__ == "__main__":
+    typer.run(main)
