@@ -14,7 +14,7 @@ from sacutils import files
 from sacutils.files import UserError
 from sacutils.profiles import Strict, sentence
 
-from . import answer_tables, answers, fingerprint, service, verdict, weights
+from . import answer_tables, answers, fingerprint, verdict, weights
 from .answers import Answers, Record
 from .description import Service
 from .fingerprint import Anchors, Answer, Fingerprint, Model
@@ -107,11 +107,7 @@ def from_folder(
     own: Fingerprint, folder: Path, architecture: str | None, how: Preprocessing, out: Path
 ) -> dict[Path, Queried]:
     """Answers of all files of weights in a folder, by the files to write in `out`."""
-    paths = weight_files([folder])
-    stems = [path.stem for path in paths]
-    twice = [path.name for path in paths if stems.count(path.stem) > 1]
-    if twice:
-        raise UserError(f"{folder}: {twice[0]} and {twice[1]} would have one answers file.")
+    paths = by_stem(weight_files([folder])).values()
     if all(weights.kind_of(path) == "onnx" for path in paths):
         refuse_unused({"--architecture": architecture}, "with ONNX files: they hold their own")
     models = [member(path, architecture, how) for path in paths]
@@ -127,6 +123,8 @@ def from_table(own: Fingerprint, path: Path) -> Queried:
 
 def from_service(own: Fingerprint, url: str, how: Service, log: Path) -> Queried:
     """Answers of a service; every call is kept in a log."""
+    from . import service
+
     class_names = own.manifest.class_names
     rows = service.ask(url, how, _probes(own, own.names), class_names, log, own.commitment)
     origin = {"kind": "service", "url": url, "log": log.name, "log sha256": files.sha256(log)}
@@ -139,6 +137,8 @@ def try_service(own: Fingerprint, url: str, how: Service) -> str:
     """Send one request with anchors, on which any model of the task should agree with the owner's;
     prints it and its response, and returns what was understood. Nothing is kept.
     """
+    from . import service
+
     rows, names = np.flatnonzero(own.is_anchor)[: how.batch], own.manifest.class_names
     sent = _probes(own, [own.names[i] for i in rows])
     found = answers.from_rows(service.try_one(url, how, sent, names), len(names), url)
@@ -237,20 +237,11 @@ def open_case(
     if own.manifest.siblings:
         refuse(f"--independent has no effect {kind}", {": give --control": bool(independent)})
         known = read(control, "control")
-        for name, given in known.items():
-            for member, values in members.items():
-                if np.array_equal(values[rows].argmax(1), given.predicted[rows]):
-                    what = f"The control {name} gives the same labels as the member {member}"
-                    raise UserError(f"{what}; controls are models in which no member took part.")
+        check_controls(own, known)
         thefts = {}
         for text in pseudo_theft:
-            path, _, teacher = text.rpartition("=")
-            teacher = teacher if teacher in members else Path(teacher).stem
-            what = f"--pseudo-theft {plain(text)} names no sibling; write FILE=SIBLING, one of "
-            refuse(what + plain(", ".join(list(members)[1:]), 200), {"": teacher not in members})
-            thefts |= {name: (a, teacher) for name, a in read([Path(path)], "pseudo-theft").items()}
-        few = {f"{len(known)} controls; 4 are needed to compute, 10 for a verdict": len(known) < 4}
-        refuse("", few)
+            path, teacher = rehearsed(text, list(members))
+            thefts |= {name: (a, teacher) for name, a in read([path], "pseudo-theft").items()}
         level = 0.01 if alpha is None else alpha
         outcome = verdict.by_siblings(members, theirs, known, thefts, rows, level)
     else:
@@ -262,6 +253,37 @@ def open_case(
         level = 0.05 if alpha is None else alpha
         outcome = verdict.by_rank(own.answers, theirs, known, rows, level, derived)
     return Case(own, theirs, described, passed, outcome, origins, hashes)
+
+
+def check_controls(own: Fingerprint, controls: Mapping[str, Answers]) -> None:
+    """Refuse controls that are too few to compute with, or that answer as a member does."""
+    few = len(controls) < 4
+    refuse("", {f"{len(controls)} controls; 4 are needed to compute, 10 for a verdict": few})
+    rows = ~own.is_anchor
+    for name, given in controls.items():
+        for member, values in own.members.items():
+            what = f"The control {name} gives the same labels as the member {member}; controls are "
+            same = np.array_equal(values[rows].argmax(1), given.predicted[rows])
+            refuse(what, {"models in which no member took part": same})
+
+
+def rehearsed(text: str, siblings: Sequence[str]) -> tuple[Path, str]:
+    """What FILE=SIBLING says of a rehearsed theft: its file or folder, and its teacher's name."""
+    path, _, teacher = text.rpartition("=")
+    teacher = teacher if teacher in siblings else Path(teacher).stem
+    what = f"--pseudo-theft {plain(text)} names no sibling; write FILE=SIBLING, one of "
+    named = [name for name in siblings if name != "source"]
+    refuse(what + plain(", ".join(named), 200), {"": teacher not in siblings})
+    return Path(path), teacher
+
+
+def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    """Files by their names without ending, which must differ."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        other = named.setdefault(path.stem, path)
+        refuse(f"{other} and {path} would have one answers file", {"": other is not path})
+    return named
 
 
 def _inside(paths: Sequence[Path], endings: tuple[str, ...], advice: str) -> list[Path]:
