@@ -192,17 +192,23 @@ class Case(NamedTuple):
     hashes: dict[str, str]
 
 
-def open_case(
+def open_case(folder: Path, suspect: Path, *given: Any, **options: Any) -> Case:
+    """Judge one suspect; the rest is as for :func:`open_cases`."""
+    return open_cases(folder, [suspect], *given, **options)[0]
+
+
+def open_cases(
     folder: Path,
-    suspect: Path,
+    suspects: Sequence[Path],
     independent: Sequence[Path] = (),
     control: Sequence[Path] = (),
     pseudo_theft: Sequence[str] = (),
     alpha: float | None = None,
     published: str | None = None,
-) -> Case:
-    """Read and check all files of a case, and judge it: by the sibling test if the fingerprint is
-    of kind ``contested``, which needs `control`; otherwise by the rank among `independent` models.
+) -> list[Case]:
+    """Read and check all files of some cases, and judge each suspect by itself: by the sibling test
+    if the fingerprint is of kind ``contested``, which needs `control`; otherwise by the rank among
+    `independent` models.
 
     Both are files of answers, or folders of such files, and so is a `pseudo_theft`, with
     ``=SIBLING`` behind it for the sibling test. `alpha` is 0.01 for the sibling test and else 0.05;
@@ -210,12 +216,14 @@ def open_case(
     """
     own = fingerprint.load(folder, published)
     commitment, classes = own.commitment, len(own.manifest.class_names)
-    theirs, described = answers.read(suspect, commitment, own.names, classes)
-    hashes = {fingerprint.MANIFEST: commitment} | _hashes("suspect", suspect, described)
+    asked = [answers.read(path, commitment, own.names, classes) for path in suspects]
+    theirs = [given for given, _ in asked]
+    seen = dict.fromkeys(
+        (given.outputs.tobytes() for given in theirs),
+        "the suspect's own answers, which cannot vouch for themselves",
+    )
     origins: dict[str, dict[str, str]] = {}
-    seen = {
-        theirs.outputs.tobytes(): "the suspect's own answers, which cannot vouch for themselves"
-    }
+    hashes: dict[str, str] = {}
 
     def read(paths: Sequence[Path], part: str) -> dict[str, Answers]:
         found = {}
@@ -231,19 +239,20 @@ def open_case(
             hashes.update(_hashes(part, path, record))
         return found
 
-    passed = fingerprint.check_anchors(own, theirs, str(suspect))
-    rows, members, kind = ~own.is_anchor, own.members, f"with probes of kind {own.manifest.kind}"
-    outcome: RankVerdict | SiblingVerdict
+    pairs = zip(suspects, theirs, strict=True)
+    passed = [fingerprint.check_anchors(own, given, str(path)) for path, given in pairs]
+    rows, kind = ~own.is_anchor, f"with probes of kind {own.manifest.kind}"
+    outcomes: Sequence[RankVerdict | SiblingVerdict]
     if own.manifest.siblings:
         refuse(f"--independent has no effect {kind}", {": give --control": bool(independent)})
         known = read(control, "control")
         check_controls(own, known)
         thefts = {}
         for text in pseudo_theft:
-            path, teacher = rehearsed(text, list(members))
+            path, teacher = rehearsed(text, list(own.members))
             thefts |= {name: (a, teacher) for name, a in read([path], "pseudo-theft").items()}
         level = 0.01 if alpha is None else alpha
-        outcome = verdict.by_siblings(members, theirs, known, thefts, rows, level)
+        outcomes = verdict.by_siblings(own.members, theirs, known, thefts, rows, level)
     else:
         refuse(f"--control has no effect {kind}", {": give --independent": bool(control)})
         known = read(independent, "independent")
@@ -251,8 +260,16 @@ def open_case(
         refuse("", {what: not known})
         derived = read([Path(text) for text in pseudo_theft], "pseudo-theft")
         level = 0.05 if alpha is None else alpha
-        outcome = verdict.by_rank(own.answers, theirs, known, rows, level, derived)
-    return Case(own, theirs, described, passed, outcome, origins, hashes)
+        outcomes = [
+            verdict.by_rank(own.answers, given, known, rows, level, derived) for given in theirs
+        ]
+    cases = []
+    for path, (given, record), anchors, outcome in zip(
+        suspects, asked, passed, outcomes, strict=True
+    ):
+        parts = {fingerprint.MANIFEST: commitment} | _hashes("suspect", path, record) | hashes
+        cases.append(Case(own, given, record, anchors, outcome, origins, parts))
+    return cases
 
 
 def check_controls(own: Fingerprint, controls: Mapping[str, Answers]) -> None:
@@ -260,10 +277,11 @@ def check_controls(own: Fingerprint, controls: Mapping[str, Answers]) -> None:
     few = len(controls) < 4
     refuse("", {f"{len(controls)} controls; 4 are needed to compute, 10 for a verdict": few})
     rows = ~own.is_anchor
+    labels = {name: values[rows].argmax(1) for name, values in own.members.items()}
     for name, given in controls.items():
-        for member, values in own.members.items():
+        for member, theirs in labels.items():
             what = f"The control {name} gives the same labels as the member {member}; controls are "
-            same = np.array_equal(values[rows].argmax(1), given.predicted[rows])
+            same = np.array_equal(theirs, given.predicted[rows])
             refuse(what, {"models in which no member took part": same})
 
 

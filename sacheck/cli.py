@@ -33,6 +33,7 @@ Examples:
   sacheck verify fp suspect.json --control controls --report report.html
   sacheck verify fp suspect.json --control controls --pseudo-theft theft.json=sibling_3 \\
       --commitment 3f5a... --out verdict.json
+  sacheck verify fp answers/*.json --control controls
   sacheck verify simple suspect.json --independent independent/""",
 }
 
@@ -123,6 +124,8 @@ Let them be of several recipes; no member (your model or a sibling) may have a p
 THEFT = """With --sibling, repeatable: a theft that you rehearsed, the weights of a student of that
 sibling. Without any, power is not measured."""
 NUMBER = "How many to train as"
+SUSPECT = "The suspect's answers, from `query`; of several, each is judged by itself."
+SEVERAL = "with several suspects: judge one by itself for that"
 REPORT = "Also write it as one .html page that needs no network."
 ALPHA = "Level of the test; else 0.01 for kind contested and 0.05."
 
@@ -238,7 +241,7 @@ def query(
 @app.command(epilog=EXAMPLES["verify"])
 def verify(
     folder: Folder,
-    suspect: Annotated[Path, Argument(help="The suspect's answers, from `query`.")],
+    suspect: Annotated[list[Path], Argument(help=SUSPECT)],
     control: Annotated[list[Path] | None, Option(help=CONTROL)] = None,
     pseudo_theft: Annotated[list[str] | None, Option(help=PSEUDO, metavar="FILE=SIBLING")] = None,
     independent: Annotated[list[Path] | None, Option(help=INDEPENDENT)] = None,
@@ -250,14 +253,28 @@ def verify(
     """Compare a suspect with your model and its siblings, or with independent models.
 
     The exit code is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*, 1
-    for bad input.
+    for bad input. Of several suspects there is a line each, and the code is 3 if there is a
+    derivation, else 4 if one is not decidable.
     """
-    judged = called("verify", locals())
     from . import case
 
-    for name, value in case.facts(judged).items():
-        print(f"{name + ':':34s}{value}")
-    raise typer.Exit(case.verdict.EXIT_CODES[judged.verdict.verdict])
+    given = {"control": control, "pseudo_theft": pseudo_theft, "independent": independent}
+    given |= {"alpha": alpha, "commitment": commitment}
+    results = {"out": out, "report": report}
+    if len(suspect) == 1:
+        judged = [called("verify", {"folder": folder, "suspect": suspect[0]} | given | results)]
+        for name, value in case.facts(judged[0]).items():
+            print(f"{name + ':':34s}{value}")
+    else:
+        case.refuse_unused({f"--{name}": path for name, path in results.items()}, SEVERAL)
+        judged = called("verify_each", {"folder": folder, "suspects": suspect} | given)
+        for path, each in zip(suspect, judged, strict=True):
+            print(f"{each.verdict.p:<8.2g}{each.verdict.verdict:28s}{path}")
+        level = judged[0].verdict.alpha
+        what = f"each at the level {level:g}: of {len(judged)} innocent suspects, about"
+        print(f"p-value and verdict, {what} {level * len(judged):.1g} are accused.")
+    codes = {case.verdict.EXIT_CODES[each.verdict.verdict] for each in judged}
+    raise typer.Exit(next(code for code in (3, 4, 0) if code in codes))
 
 
 def main() -> None:

@@ -358,8 +358,8 @@ def power(
         known = {name: shown(control) for name, control in controls.items()}
         theirs = {name: (shown(given[name]), theft.teacher) for name, theft in thefts.items()}
         # whom they accuse is of no interest here
-        suspect = next(iter(known.values()))
-        outcome = verdict.by_siblings(own.members, suspect, known, theirs, ~own.is_anchor)
+        anybody = [next(iter(known.values()))]
+        (outcome,) = verdict.by_siblings(own.members, anybody, known, theirs, ~own.is_anchor)
         styles: dict[str, list[bool]] = {}
         for name, theft in thefts.items():
             styles.setdefault(theft.style, []).append(outcome.found[name])

@@ -326,27 +326,20 @@ def verify(
     folder: AnyPath,
     suspect: AnyPath,
     *,
-    control: Sequence[AnyPath] = (),
-    pseudo_theft: Sequence[str] = (),
-    independent: Sequence[AnyPath] = (),
-    alpha: float | None = None,
-    commitment: str | None = None,
     out: AnyPath | None = None,
     report: AnyPath | None = None,
+    **given: Any,
 ) -> Case:
-    """Judge a suspect's answers, which :func:`query` wrote, as :func:`sacheck.case.open_case` does.
+    """Judge one suspect as :func:`verify_each` does, with its other arguments.
 
-    `commitment` is the published one. Also writes the result as JSON to `out`, whose schema is
-    :func:`sacheck.case.schema`, and as a page to `report`; neither may exist.
+    Also writes the result as JSON to `out`, whose schema is :func:`sacheck.case.schema`, and as a
+    page to `report`; neither may exist.
     """
     if report is not None and Path(report).suffix != ".html":
         raise UserError(f"--report {report} is not accepted; it is written to a .html file.")
-    if alpha is not None and not 0.001 <= alpha <= 0.5:
-        raise UserError(f"alpha = {alpha} is not accepted; a level from 0.001 to 0.5 is.")
     for path in filter(None, (out, report)):
         case.require_free(Path(path))
-    given = ([Path(path) for path in independent], [Path(path) for path in control], pseudo_theft)
-    judged = case.open_case(Path(folder), Path(suspect), *given, alpha, commitment)
+    (judged,) = verify_each(folder, [suspect], **given)
     if report is not None:
         from .report import page
 
@@ -354,3 +347,25 @@ def verify(
     if out is not None:
         files.write_json(Path(out), case.record(judged))
     return judged
+
+
+def verify_each(
+    folder: AnyPath,
+    suspects: Sequence[AnyPath],
+    *,
+    control: Sequence[AnyPath] = (),
+    pseudo_theft: Sequence[str] = (),
+    independent: Sequence[AnyPath] = (),
+    alpha: float | None = None,
+    commitment: str | None = None,
+) -> list[Case]:
+    """Judge the answers of some suspects, which :func:`query` wrote, each by itself, as
+    :func:`sacheck.case.open_cases` does; `commitment` is the published one.
+
+    What all have in common is read and computed once. With many suspects, some innocent ones are
+    accused: on average `alpha` times their number.
+    """
+    if alpha is not None and not 0.001 <= alpha <= 0.5:
+        raise UserError(f"alpha = {alpha} is not accepted; a level from 0.001 to 0.5 is.")
+    others = [Path(path) for path in independent], [Path(path) for path in control], pseudo_theft
+    return case.open_cases(Path(folder), [Path(s) for s in suspects], *others, alpha, commitment)
