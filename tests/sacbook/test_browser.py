@@ -9,13 +9,18 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import urlopen
 
 import pytest
+import torch
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from sacbook import jobs, offline, slides
+from sacheck import answers, case, fingerprint, report
+from sacheck.images import Pool
+from sacutils.data import Images
 from sacutils.files import home, read_json
+from sacutils.profiles import Probes
 
 from . import browser
 
@@ -353,3 +358,32 @@ def test_slides_open_from_disk(session, address, tmp_path):
     none(session.execute_script(TOO_LARGE))
     assert not browser.requests(session)
     none([entry["message"] for entry in session.get_log("browser") if entry["level"] == "SEVERE"])
+
+
+def test_the_report_of_the_owners_tool_is_accessible(session, tmp_path):
+    drawn = torch.randn(20, 196, 3, generator=torch.Generator().manual_seed(2)).double()
+    drawn = drawn[0] + 0.5 * drawn[1:]  # one task, several trainings
+    asked = [lambda x, w=w: ((x.flatten(1).double() - 127.5) @ w / 900).numpy() for w in drawn]
+    named = [
+        fingerprint.Model(file=f"{i}.onnx", sha256="", architecture=None, preprocessing={})
+        for i in range(13)
+    ]
+    pixels = torch.randint(0, 256, (300, 1, 14, 14), dtype=torch.uint8)
+    pool = Pool(Images(pixels, torch.zeros(300, dtype=torch.int64)), None, "drawn images")
+    settings = Probes(count=60, second_count=4)
+    members = list(zip(asked[:13], named, strict=True))
+    own = fingerprint.make(tmp_path / "fp", members, pool, ["a", "b", "c"], "contested", settings)
+    files = [tmp_path / f"{number}.json" for number in range(6)]
+    for path, answer in zip(files, [asked[18], *asked[13:18]], strict=True):
+        given = answers.detect(answer(own.pixels))
+        answers.write(path, given, own.commitment, path.stem, {"kind": "file"}, "test")
+    judged = case.open_case(own.folder, files[0], control=files[1:])
+    (tmp_path / "report.html").write_text(report.page(judged), encoding="utf-8")
+    with browser.serve(tmp_path) as served:
+        session.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", browser.PHONE)
+        session.get(served + "report.html")
+        browser.requests(session)
+        session.execute_script(browser.axe())
+        found = session.execute_async_script(browser.AUDIT_PAGE)
+        session.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        none(found + browser.requests(session))
