@@ -69,6 +69,13 @@ offline: .venv/.tools  ## one zip of the finished book that reads without a netw
 	@"$(BIN)/python" -m sacbook.browsers
 	@$(SACBOOK) offline $(OPTIONS)
 
+.PHONY: status torture
+status: $(INSTALLED)  ## what a run has, what is out of date and why, what it costs to make (PROFILE= SEED= SET= FULL=1)
+	@$(SACBOOK) status $(OPTIONS)
+
+torture: .venv/.tools  ## kill a smoke run at a hundred random moments and compare what it computes (ARGS="--kills 100 --seed 0")
+	@SAC_SET= "$(BIN)/python" -m tests.torture $(ARGS)
+
 lab: .venv/.lab  ## open the sources of the notebooks in JupyterLab, through jupytext
 	@$(SACBOOK) lab
 

@@ -70,9 +70,9 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _why(old: dict[str, str] | None, new: dict[str, str]) -> tuple[str, ...]:
-    """Which parts differ; ``unknown`` if a result does not say what it was made from."""
+    """Which parts differ; ``not recorded`` if a result does not say what it was made from."""
     if not old:
-        return ("unknown",)
+        return ("not recorded",)
     return tuple(part for part in sorted(old.keys() | new.keys()) if old.get(part) != new.get(part))
 
 

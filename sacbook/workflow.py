@@ -137,9 +137,13 @@ def _prepare(folder: Path) -> None:
     if (free := shutil.disk_usage(folder).free) < LEAST:
         wanted = f"only {free / 1e6:.0f} MB are free, {LEAST / 1e6:.0f} MB are needed to start"
         raise UserError(f"The disk of {folder} is full: {wanted}.")
-    for path in folder.rglob(f".*{files.PART}*"):
-        if abs(time.time() - path.stat().st_mtime) > 3600:
-            path.unlink(missing_ok=True)
+    old = [path for path in folder.rglob(f".*{files.PART}*") if path.is_file()]
+    old = [path for path in old if abs(time.time() - path.stat().st_mtime) > 3600]
+    # checkpoints of models that were finished just before the kill
+    kept = folder.rglob(".checkpoints/*.*")
+    old += [path for path in kept if (path.parents[1] / f"{path.stem}.json").exists()]
+    for path in old:
+        path.unlink(missing_ok=True)
 
 
 def _make(loaded: Profile, cores: int) -> None:

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from . import attacks, corruptions, data, files, models, steps, training, watermark
+from . import attacks, checkpoints, corruptions, data, files, models, steps, training, watermark
 from .attacks import Made, Task
 from .data import Images
 from .files import UserError
@@ -256,7 +256,8 @@ class Zoo:
                     # another process may have made it since
                     if not files.matches(path, self._digests[name]):
                         self.announce([name])  # if it is missing: damage has been reported
-                        self._train(spec, path)
+                        with checkpoints.kept(path, self._digests[name]):
+                            self._train(spec, path)
             classes = self.material.classes(spec.step)
             model = models.build(spec.architecture, self.material.channels, classes, seed=0)
             model.load_state_dict(safetensors.torch.load_file(path))
@@ -287,7 +288,8 @@ class Zoo:
         with files.atomic_path(path) as temporary:
             state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
             safetensors.torch.save_file(state, temporary)
-        seconds, cuda = time.monotonic() - started, self.material.device.type == "cuda"
+        seconds = time.monotonic() - started + checkpoints.seconds_before()
+        cuda = self.material.device.type == "cuda"
         result = asdict(spec) | {"recipe": task.recipe.model_dump(), "train_accuracy": reached}
         result |= self._measure(spec, model, task)
         result |= {"parameters": sum(weights.numel() for weights in model.parameters())}
