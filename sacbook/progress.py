@@ -33,6 +33,7 @@ def follow(process: subprocess.Popen, tasks: list[Task], log: Path) -> int:
     reader = threading.Thread(target=_read, args=(process.stdout, log, shown), daemon=True)
     reader.start()
     lines = _lines(tasks) if sys.stdout.isatty() else iter(())
+    interrupted = False
     while True:
         try:
             code = process.wait(timeout=1)
@@ -40,11 +41,11 @@ def follow(process: subprocess.Popen, tasks: list[Task], log: Path) -> int:
         except subprocess.TimeoutExpired:
             _draw(next(lines, None))
         except KeyboardInterrupt:  # Snakemake was interrupted too, and ends its jobs
-            continue
+            interrupted = True
     reader.join(timeout=5)  # what a killed job has left behind may hold the pipe open
     if not code:
         _draw(next(lines, None), end="\n")
-    elif not shown:
+    elif not shown and not interrupted:
         print(f"Error: it ended with exit status {code}; its last words are in {log}.")
     return code
 

@@ -4,7 +4,7 @@ The record beside each result says what it was made from, part by part; what it 
 now stands in the plan. Snakemake's own memory is not asked: it may be lost, and forgets why.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ PRODUCTS = {
     **{"tables": "tables/sac_distances.csv", "verdicts": "tables/headline.json"},
     **{"comparison": "tables/auc.csv", "ablations": "tables/ablations.csv"},
     **{"references": "tables/references.json", "labpack": "lab/expected.json"},
-    **{"explorer": "explorer/explorer.html", "book": "../../_build/{run}/html/index.html"},
+    **{"explorer": "explorer/explorer.html", "book": "{home}/_build/{run}/html/index.html"},
 }
 """A file of the run's folder without which a job of a kind is not done, whatever its record says:
 somebody may have removed it."""
@@ -83,9 +83,9 @@ def outdated(profile: Profile, plan: dict[str, Job]) -> dict[str, tuple[str, ...
     folder, result = folder_of(profile), {}
     for name, job in plan.items():
         path = folder / job.output
-        product = PRODUCTS.get(name.partition("-")[0], job.output).format(run=profile.run_name)
-        models = [path for _, path in jobs.work(profile, name)]
-        pairs = [(model, model.with_suffix(".json")) for model in models]
+        product = PRODUCTS.get(name.partition("-")[0], job.output)
+        product = product.format(home=files.home(), run=profile.run_name)
+        pairs = [(model, model.with_suffix(".json")) for _, model in jobs.work(profile, name)]
         needed = [path, folder / product, *(file for pair in pairs for file in pair)]
         if not all(file.exists() for file in needed):
             result[name] = (MISSING,)
@@ -144,9 +144,10 @@ def text(profile: Profile, cores: int) -> str:
     """What ``make status`` prints."""
     plan = jobs.plan(profile)
     tasks = to_make(profile, plan, outdated(profile, plan))
-    there: Counter[str] = Counter()
+    things: dict[str, set[Any]] = defaultdict(set)  # a variant shares models
     for name in plan:
-        there[stage_of(name)] += len(jobs.work(profile, name)) or 1
+        things[stage_of(name)] |= {path for _, path in jobs.work(profile, name)} or {name}
+    there = {stage: len(these) for stage, these in things.items()}
     lines = [f"runs/{profile.run_name}", ""]
     lines.append(f"{'':32s}{'there':>12s}{'to make':>9s}{'about':>8s}   why")
     for stage in there:
@@ -164,9 +165,10 @@ def cost_of(tasks: list[Task], cores: int) -> str:
     """One sentence on what there is to make."""
     if not tasks:
         return "Everything is there and up to date."
-    models, work = sum(task.stage == STAGES["train"] for task in tasks), 0.0
-    counts = [f"{models} models"] * (models > 0)
-    counts += [f"{len(tasks) - models} other results"] * (len(tasks) > models)
+    models = sum(task.stage == STAGES["train"] for task in tasks)
+    counts = [f"{models} model{'s' * (models > 1)}"] * (models > 0)
+    others = len(tasks) - models
+    counts += [f"{others} other result{'s' * (others > 1)}"] * (others > 0)
     work = sum(task.seconds for task in tasks)
     unknown = sum(not task.seconds for task in tasks)
     more = f", without {unknown} that were never timed here" if unknown else ""
