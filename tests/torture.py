@@ -5,13 +5,17 @@ again, and the whole process group is killed (SIGKILL) after a random time; a ru
 its end is compared with an undisturbed one and begun anew. Compared byte for byte are the weights,
 probes, answers and tables; left out are the columns of `costs.csv` that hold seconds, and
 the line of provenance, which holds the date. The undisturbed run is that of this repository, which
-is made first where it is missing. Exits with 1 if there is any difference.
+is made first where it is missing.
+
+Then a single job is killed, as the system does when memory runs out; and two copies whose models
+lie in one folder are made at once, which must train none twice. Exits with 1 if anything is wrong.
 """
 
 import argparse
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -57,6 +61,56 @@ def start(folder: Path, profile: str, log: Path) -> subprocess.Popen:
         return subprocess.Popen(command, cwd=folder, env=environment, **options)
 
 
+def kill_one_job(folder: Path, profile: str, log: Path) -> list[str]:
+    """Kill one training job of a run, and nothing else; what is wrong then."""
+    process, victim = start(folder, profile, log), None
+    while victim is None and process.poll() is None:
+        time.sleep(0.2)
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                place = (entry / "cwd").resolve()
+            except OSError:
+                continue  # it has ended
+            training = any(word.startswith(b"train-") for word in words)
+            if place == folder and b"step" in words and b"-c" not in words and training:
+                victim = int(entry.name)
+    if victim is None:
+        return ["no job was there to be killed"]
+    os.kill(victim, signal.SIGKILL)
+    code, said = process.wait(), log.read_text()
+    wrong = [f"exit status {code} after the kill of a job"] * (code != 1)
+    wrong += ["no word of it"] * ("was killed; if memory ran out" not in said)
+    wrong += ["a traceback"] * ("Traceback" in said)
+    again = start(folder, profile, log).wait()
+    return wrong + [f"exit status {again} of the next run"] * (again != 0)
+
+
+def share_a_zoo(folders: list[Path], profile: str, log: Path) -> list[str]:
+    """Make copies at once whose models lie in one folder; what is wrong then."""
+    for folder in folders:
+        for made in ("runs", "_build", ".snakemake"):
+            shutil.rmtree(folder / made, ignore_errors=True)
+    zoo = folders[0] / "runs" / profile / "zoo"
+    zoo.mkdir(parents=True)
+    for folder in folders[1:]:
+        (folder / "runs" / profile).mkdir(parents=True)
+        (folder / "runs" / profile / "zoo").symlink_to(zoo)
+    codes = [process.wait() for process in [start(folder, profile, log) for folder in folders]]
+    said = "".join((folder / "runs" / profile / "book.log").read_text() for folder in folders)
+    trained = re.findall(r"^\d+ of \d+: (.*), \d+ \w+$", said, re.MULTILINE)
+    models = len(list(zoo.glob("[!.]*.safetensors")))
+    wrong = [f"exit status {code} of one of two" for code in codes if code]
+    # variants hold models of the same name that are made otherwise
+    return wrong + [f"{len(trained)} trainings of {models} models"] * (len(trained) != models)
+
+
+def differing(wanted: dict[str, str], run: Path) -> list[str]:
+    """Results of a run that are not as they should be."""
+    got = contents(run)
+    return sorted(n for n in wanted.keys() | got.keys() if wanted.get(n) != got.get(n))
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -92,8 +146,7 @@ def main() -> None:
                 break
             continue
         finished += 1
-        got = contents(folder / "runs" / given.profile)
-        wrong = sorted(n for n in wanted.keys() | got.keys() if wanted.get(n) != got.get(n))
+        wrong = differing(wanted, folder / "runs" / given.profile)
         different += len(wrong)
         minutes = (time.monotonic() - began) / 60
         print(
@@ -108,9 +161,22 @@ def main() -> None:
     weights = sum(name.startswith("zoo/") for name in wanted)
     print(
         f"{kills} kills, {finished} runs completed, {failed} failures, {different} differences "
-        f"({weights} weights, {len(wanted) - weights} other results in each run)"
+        f"({weights} weights, {len(wanted) - weights} other results in each run)",
+        flush=True,
     )
-    if different or failed:
+    shutil.rmtree(folder / "runs")
+    wrong = kill_one_job(folder, given.profile, log)
+    wrong += differing(wanted, folder / "runs" / given.profile)
+    print(
+        f"one job killed: {wrong or 'told in one sentence, repaired by the next run'}", flush=True
+    )
+    second = folder.with_name("another folder")
+    shutil.copytree(ROOT, second, ignore=shutil.ignore_patterns(*MADE))
+    shared = share_a_zoo([folder, second], given.profile, log)
+    for place in (folder, second):
+        shared += differing(wanted, place / "runs" / given.profile)
+    print(f"two that share a zoo: {shared or 'no model trained twice, results equal'}", flush=True)
+    if different or failed or wrong or shared:
         sys.exit(1)
     shutil.rmtree(log.parent)
 
