@@ -44,7 +44,8 @@ def follow(process: subprocess.Popen, tasks: list[Task], log: Path) -> int:
             interrupted = True
     reader.join(timeout=5)  # what a killed job has left behind may hold the pipe open
     if not code:
-        _draw(next(lines, None), end="\n")
+        while (line := next(lines, "")).endswith("\n"):
+            _draw(line)
     elif not shown and not interrupted:
         print(f"Error: it ended with exit status {code}; its last words are in {log}.")
     return code
