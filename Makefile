@@ -23,7 +23,7 @@ export PYTHONPATH =
 export JUPYTER_PATH =
 
 BIN = .venv/bin
-PIP = "$(BIN)/python" -m pip install --quiet --disable-pip-version-check
+PIP = "$(BIN)/python" -m pip install --quiet --no-compile --disable-pip-version-check
 SACBOOK = "$(BIN)/python" -m sacbook
 OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(SEED),--seed "$(SEED)") $(if $(FULL),--full)
 TESTS = tests/sacbook/test_custom.py tests/sacbook tests/sacutils tests/sacheck

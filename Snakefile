@@ -23,7 +23,7 @@ except (files.UserError, TypeError, ValueError) as error:
     sys.exit(f"Error: {error}")
 
 RUN = f"runs/{PROFILE.run_name}"
-CALL = quoted([sys.executable, "-m", "sacbook"])
+CALL = quoted([sys.executable, "-m", "sacbook.forked", "sacbook"])
 OPTIONS = quoted(["--profile", PROFILE.name, "--overrides", json.dumps(PROFILE.overrides)])
 
 

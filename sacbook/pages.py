@@ -33,7 +33,7 @@ from sacutils.files import (
     write_json,
 )
 
-from . import launch
+from . import forked, launch
 from . import parameters as typed
 from . import portable as markup
 from .finish import finish
@@ -81,6 +81,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], **more: An
         nbformat.write(source, temporary)
         try:
             options = {"kernel_name": "python3", "cwd": home(), "progress_bar": False}
+            options |= forked.kernels()
             quiet = ["--IPKernelApp.log_level=ERROR"]
             papermill.execute_notebook(temporary, temporary, extra_arguments=quiet, **options)
         except Exception as error:

@@ -21,7 +21,7 @@ from sacutils import files
 from sacutils.files import UserError, home, run_command
 from sacutils.profiles import Profile, load_profile
 
-from . import jobs, progress
+from . import forked, jobs, progress
 from . import parameters as typed
 from . import status as state
 
@@ -166,9 +166,11 @@ def _make(loaded: Profile, cores: int) -> None:
     command += ["--forcerun", *own]
     # torch's own threads would fight with the jobs side by side
     environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | os.environ
-    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=home(), env=environment, errors="replace", **pipe)
-    code = progress.follow(process, tasks, _folder(loaded) / "book.log")
+    pipe: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with forked.server(environment) as place:
+        pipe |= {"env": environment | place, "cwd": home(), "errors": "replace"}
+        process = subprocess.Popen(command, **pipe)
+        code = progress.follow(process, tasks, _folder(loaded) / "book.log")
     if code:
         print("Not finished. What is finished is kept: run the same command again to go on.")
         raise typer.Exit(1)

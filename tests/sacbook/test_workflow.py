@@ -280,7 +280,7 @@ def test_a_second_run_gives_the_same_bytes(tmp_path):
 
 
 def run_verb(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "sacbook", *arguments]
+    command = [sys.executable, "-m", "sacbook.forked", "sacbook", *arguments]
     environment = os.environ | environment
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
