@@ -6,6 +6,7 @@ but for one thing: which job was killed, and by what.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -62,7 +63,7 @@ def _read(output: TextIO, log: Path, shown: list[str]) -> None:
         sentence = sentence_of(line)
         if sentence and sentence not in shown:
             shown.append(sentence)
-            _draw("", end="")
+            _draw("")
             print(sentence, flush=True)
 
 
@@ -86,22 +87,27 @@ def _mark(path: Path) -> Mark:
 
 
 def _lines(tasks: list[Task]) -> Iterator[str]:
-    """The line to show, each time it is asked for; a stage that is done ends with a new line."""
+    """The line to show, each time it is asked for: the stages that are under way, or one that is
+    done, which ends with a new line.
+    """
     before = {task.path: _mark(task.path) for task in tasks}
-    stages = [stage for stage in dict.fromkeys(STAGES.values())]
-    stages = [stage for stage in stages if any(task.stage == stage for task in tasks)]
-    started = time.monotonic()
-    for stage in stages:
-        mine = [task for task in tasks if task.stage == stage]
-        while True:
-            # a model is there when its record is
+    left = [stage for stage in dict.fromkeys(STAGES.values()) if stage in {t.stage for t in tasks}]
+    began: dict[str, float] = {}
+    while left:
+        running = []
+        for stage in list(left):
+            mine = [task for task in tasks if task.stage == stage]
             done = [t for t in mine if _mark(t.path) not in (None, before[t.path])]
-            line = line_of(stage, mine, done, time.monotonic() - started)
-            if len(done) == len(mine):
-                break
-            yield line
-        yield f"{line}\n"
-        started = time.monotonic()
+            if done or stage == left[0]:
+                now = time.monotonic()
+                line = line_of(stage, mine, done, now - began.setdefault(stage, now))
+                if len(done) < len(mine):
+                    running.append(line)
+                else:
+                    left.remove(stage)
+                    yield f"{line}\n"
+        if running:
+            yield "; ".join(running)
 
 
 def line_of(stage: str, tasks: list[Task], done: list[Task], seconds: float) -> str:
@@ -120,7 +126,9 @@ def line_of(stage: str, tasks: list[Task], done: list[Task], seconds: float) -> 
     return f"{line}, {60 * len(done) / seconds:.1f} a minute, about {left} left"
 
 
-def _draw(line: str | None, end: str = "") -> None:
+def _draw(line: str | None) -> None:
     """Put a line in place of the last one on a terminal."""
     if line is not None and sys.stdout.isatty():
-        print(f"\r\x1b[K{line}", end=end, flush=True)
+        width = shutil.get_terminal_size().columns - 1
+        line = line if line.endswith("\n") else line[:width]
+        print(f"\r\x1b[K{line}", end="", flush=True)

@@ -138,6 +138,9 @@ def main() -> None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
+            if kills % 10 == 0:
+                done = len(list(folder.glob(f"runs/{given.profile}/steps/*.json")))
+                print(f"{kills} kills; {done} jobs of the run are done", flush=True)
             continue
         if code:  # nothing but a kill may stop a run
             failed += 1
