@@ -102,7 +102,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        _sync(path.parent)
     except Exception as error:
         if not (reason := _unwritable(error, temporary)):
             raise
@@ -118,16 +118,16 @@ def _unwritable(error: Exception, temporary: Path | None) -> str:
     its folder; else nothing. Some libraries hand on the system's error in their own words.
     """
     number = getattr(error, "errno", None)
-    if told := re.search(r"\(os error (\d+)\)|\bcode: (\d+),", str(error)):
-        number = int(told[1] or told[2])
+    if told := re.search(r"\(os error (\d+)\)", str(error)):
+        number = int(told[1])
     elsewhere = temporary and getattr(error, "filename", None) not in (None, str(temporary))
     return os.strerror(number) if number in UNWRITABLE - {None} and not elsewhere else ""
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make what was moved in a folder outlive a crash of the machine; only POSIX needs it."""
+def _sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, outlive a crash of the machine."""
     if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
@@ -164,19 +164,21 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
 
     If what fills it fails, the old folder stays, and the new one for whoever looks for the cause.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     new, old = (folder.with_name(f".{folder.name}-{age}") for age in ("new", "old"))
     if old.exists() and not folder.exists():  # killed between the two
         old.rename(folder)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     yield new
-    if hasattr(os, "sync"):
-        os.sync()  # many files: one call for all
+    with ThreadPoolExecutor(16) as pool:  # side by side, for each waits for the disk
+        list(pool.map(_sync, filter(Path.is_file, new.rglob("*"))))
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     new.rename(folder)
-    _sync_folder(folder.parent)
+    _sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

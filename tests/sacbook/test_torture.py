@@ -220,6 +220,15 @@ def test_a_file_that_may_not_grow_is_one_sentence_and_the_next_run_repairs_it(ti
     assert files.matches(run.zoo.path(NOISY), run.zoo._digests[NOISY])
 
 
+@pytest.fixture
+def home_of_its_own(tmp_path) -> Path:
+    """A folder in which a run can be started, and refused."""
+    for name in ("profiles", "runs"):
+        (tmp_path / name).mkdir()
+    shutil.copy(ROOT / "profiles/smoke.yaml", tmp_path / "profiles")
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     ("mounted", "words"),
     [
@@ -227,21 +236,19 @@ def test_a_file_that_may_not_grow_is_one_sentence_and_the_next_run_repairs_it(ti
         ("tmpfs -o ro", ["runs", "Read-only file system"]),
     ],
 )
-def test_book_on_a_full_or_a_read_only_disk_is_one_sentence(tmp_path, mounted, words):
-    (tmp_path / "profiles").mkdir()
-    shutil.copy(ROOT / "profiles/smoke.yaml", tmp_path / "profiles")
-    (tmp_path / "runs").mkdir()
+def test_book_on_a_full_or_a_read_only_disk_is_one_sentence(home_of_its_own, mounted, words):
     script = f"""
-    mount -t {mounted.split()[0]} {mounted.partition(" ")[2]} tmpfs {tmp_path}/runs
-    SAC_HOME={tmp_path} "$PYTHON" -m sacbook book --profile smoke
+    mount -t {mounted} tmpfs {home_of_its_own}/runs
+    SAC_HOME={home_of_its_own} "$PYTHON" -m sacbook book --profile smoke
     """
     one_sentence(unshared(script), *words)
 
 
-def test_a_second_book_of_a_run_is_refused():
+def test_a_second_book_of_a_run_is_refused(home_of_its_own):
     command = [sys.executable, "-m", "sacbook", "book", "--profile", "smoke"]
-    with files.locked(ROOT / "runs/smoke/book"):
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    own = os.environ | {"SAC_HOME": str(home_of_its_own)}
+    with files.locked(home_of_its_own / "runs/smoke/book"):
+        result = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True)
     one_sentence(result, "Another make book is at work", "runs/smoke")
 
 
