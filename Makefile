@@ -73,6 +73,12 @@ benchmarks: $(INSTALLED)  ## measure speed, after make book; the next one shows 
 	@for name in training fingerprints checking scaling; do "$(BIN)/python" -m benchmarks.$$name || exit 1; done
 	@"$(BIN)/python" -m benchmarks.book runs/fashion
 
+status: $(INSTALLED)  ## what a run has, what is out of date and why, what it costs to make (PROFILE= SEED= SET= FULL=1)
+	@$(SACBOOK) status $(OPTIONS)
+
+torture: .venv/.tools  ## kill a smoke run at a hundred random moments and compare what it computes (ARGS="--kills 100 --seed 0")
+	@SAC_SET= "$(BIN)/python" -m tests.torture $(ARGS)
+
 lab: .venv/.lab  ## open the sources of the notebooks in JupyterLab, through jupytext
 	@$(SACBOOK) lab
 

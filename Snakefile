@@ -15,10 +15,10 @@ from sacutils import files, profiles
 
 try:
     # values to replace are given by name (seed=1), or all in a list of one JSON text (overrides=)
-    VALUES = {key: config[key] for key in config if key not in ("profile", "overrides")}
+    VALUES = {key: config[key] for key in config if key not in ("profile", "overrides", "plan")}
     VALUES |= json.loads(*config.get("overrides", ["{}"]))
     PROFILE = profiles.load_profile(config.get("profile", DEFAULT), VALUES)
-    JOBS = jobs.plan(PROFILE)
+    JOBS = jobs.read_plan(config["plan"]) if "plan" in config else jobs.plan(PROFILE)
 except (files.UserError, TypeError, ValueError) as error:
     sys.exit(f"Error: {error}")
 
@@ -34,4 +34,4 @@ for name, job in reversed(JOBS.items()):  # the last job, the book, is what is a
         output: f"{RUN}/{job.output}"
         params: digest=job.digest
         priority: job.priority
-        shell: "{CALL} step {rule} {OPTIONS}"
+        shell: "{CALL} step {rule} {OPTIONS} --made-from {params.digest}"

@@ -169,8 +169,8 @@ def _fill(folder: Path, contents: dict[Path, bytes], settings: Any, toc: Any) ->
     for name, content in contents.items():
         target = folder / name
         if not (target.is_file() and target.read_bytes() == content):
-            with atomic_path(target) as temporary:
-                temporary.write_bytes(content)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)  # what is half-written differs, and is written again
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
@@ -220,8 +220,9 @@ def build(stage_dir: Path, html_dir: Path) -> None:
     work = stage_dir.with_name(f".{stage_dir.name}-sphinx")
     finished = work / "finished"
     # Sphinx reports a warning only when it reads the page again, and it trusts half-written pages:
-    # after a build that failed or was killed, start afresh.
-    if not finished.exists():
+    # after a build that failed or was killed, start afresh. It also compares times: after one in
+    # what is now the future, the clock having been set back, it would not see later changes.
+    if not finished.exists() or finished.stat().st_mtime > time.time():
         shutil.rmtree(work, ignore_errors=True)
     finished.unlink(missing_ok=True)
     # Within this process: a child would go on writing here after this process has been killed.

@@ -8,6 +8,7 @@ imports torch is imported when a verb needs it.
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -20,14 +21,17 @@ from sacutils import files
 from sacutils.files import UserError, home, run_command
 from sacutils.profiles import Profile, load_profile
 
-from . import forked, jobs
+from . import forked, jobs, progress
 from . import parameters as typed
+from . import status as state
 
 if TYPE_CHECKING:
     from sacutils.run import Run
 
 DEFAULT = "fashion"
 """The profile that is meant where none is named."""
+LEAST = 20_000_000
+"""Bytes that must be free for a run to start."""
 
 app = typer.Typer(
     add_completion=False,
@@ -114,26 +118,70 @@ def book(
 ) -> None:
     """Train what is missing, execute the notebooks, render the book; interrupt it at will."""
     loaded = load_profile(profile, replaced(seed, values, full))  # refuses a wrong value
+    folder = _folder(loaded)
+    busy = f"Another make book is at work in {folder}; wait until it has ended, or stop it."
+    with files.locked(folder / "book", busy):
+        for place in (home() / ".snakemake", folder, _build(loaded)):
+            _prepare(place)
+        _make(loaded, cores)
+    print(summary(loaded))
+
+
+def _prepare(folder: Path) -> None:
+    """Remove what killed processes left half-written an hour ago or earlier; a ``UserError`` if the
+    folder cannot be written, or its disk is so full that Snakemake itself would fail.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written; work in a copy of the repository that can.")
+    if (free := shutil.disk_usage(folder).free) < LEAST:
+        wanted = f"only {free / 1e6:.0f} MB are free, {LEAST / 1e6:.0f} MB are needed to start"
+        raise UserError(f"The disk of {folder} is full: {wanted}.")
+    old = [path for path in folder.rglob(f".*{files.PART}*") if path.is_file()]
+    old = [path for path in old if abs(time.time() - path.stat().st_mtime) > 3600]
+    # checkpoints of models that were finished just before the kill
+    kept = folder.rglob(".checkpoints/*.*")
+    old += [path for path in kept if (path.parents[1] / f"{path.stem}.json").exists()]
+    for path in old:
+        path.unlink(missing_ok=True)
+
+
+def _make(loaded: Profile, cores: int) -> None:
+    """Let Snakemake make what is missing or out of date in a run."""
+    plan = jobs.plan(loaded)
+    own = state.outdated(loaded, plan)
+    tasks = state.to_make(loaded, plan, own)
+    if not own:
+        return
+    print(state.cost_of(tasks, cores), flush=True)
+    kept = f"runs/{loaded.run_name}/.plan.json"
+    jobs.write_plan(home() / kept, plan)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(home() / "Snakefile")]
     command += ["--cores", str(cores), "--scheduler", "greedy", "--keep-going", "--nolock"]
     command += ["--rerun-triggers", "params", "input", "--rerun-incomplete"]
-    command += ["--quiet", "rules", "host", "reason", "--config", f"profile={profile}"]
+    command += ["--quiet", "rules", "host", "reason", "--config", f"profile={loaded.name}"]
     # in a list, for Snakemake reads any other text as YAML
-    command += [f"overrides={json.dumps([json.dumps(loaded.overrides)])}"]
+    command += [f"overrides={json.dumps([json.dumps(loaded.overrides)])}", f"plan={kept}"]
+    # decided by content, also where Snakemake's memory is lost
+    command += ["--forcerun", *own]
     # torch's own threads would fight with the jobs side by side
-    environment = {"OMP_NUM_THREADS": "1"} | os.environ
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | os.environ
+    pipe: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with forked.server(environment) as place:
-        process = subprocess.Popen(command, cwd=home(), env=environment | place)
-        while True:
-            try:
-                code = process.wait()
-                break
-            except KeyboardInterrupt:  # Snakemake was interrupted too, and ends its jobs
-                continue
+        pipe |= {"env": environment | place, "cwd": home(), "errors": "replace"}
+        process = subprocess.Popen(command, **pipe)
+        code = progress.follow(process, tasks, _folder(loaded) / "book.log")
     if code:
         print("Not finished. What is finished is kept: run the same command again to go on.")
         raise typer.Exit(1)
-    print(summary(loaded))
+
+
+@app.command(rich_help_panel=READERS)
+def status(
+    profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
+) -> None:
+    """Say what a run has, what is out of date and why, and what it costs to make."""
+    print(state.text(load_profile(profile, replaced(seed, values, full)), cores()))
 
 
 @app.command(
@@ -299,6 +347,7 @@ def step(
     name: Annotated[str, typer.Argument(help="Such as train-source.")],
     profile: ProfileName = DEFAULT,
     overrides: Annotated[str, typer.Option(help="Replaced values, as JSON.")] = "{}",
+    made_from: Annotated[str, typer.Option(help="Kept in the record of the job.")] = "",
 ) -> None:
     """Do one job of the workflow and mark it as complete; Snakemake calls this."""
     started = time.monotonic()
@@ -312,7 +361,9 @@ def step(
         from . import pages
 
         settings = {"profile": profile, "overrides": values}
-        pages.execute(jobs.source_of(part), folder / jobs.output(name), settings)
+        pages.execute(
+            jobs.source_of(part), folder / jobs.output(name), settings, made_from=made_from
+        )
         return
     if kind == "book":
         from . import pages
@@ -328,6 +379,7 @@ def step(
     else:
         _compute(kind, part, _open(profile, values))
     record = {"step": name, "seconds": round(time.monotonic() - started, 1)}
+    record["made_from"] = made_from
     files.write_json(folder / jobs.output(name), record)
 
 
@@ -396,14 +448,10 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 
 def summary(profile: Profile) -> str:
     """How long each kind of step took when it last ran, all jobs added, and where the book is."""
-    kinds = {"data": "data", "train": "zoo", "tables": "probes, answers, tables of SAC"}
-    kinds |= {"verdicts": "sibling test", "explorer": "explorer", "labpack": "lab pack"}
-    kinds |= {"rival": "rivals", "comparison": "comparison", "ablations": "ablations"}
-    kinds |= {"references": "reference runs, read", "notebook": "notebooks", "book": "book"}
-    seconds = dict.fromkeys(kinds.values(), 0.0)
+    seconds = dict.fromkeys(state.STAGES.values(), 0.0)
     for name in jobs.names(profile):
         record = (_folder(profile) / jobs.output(name)).with_suffix(".json")
-        seconds[kinds[name.partition("-")[0]]] += files.read_json(record)["seconds"]
+        seconds[state.stage_of(name)] += files.read_json(record)["seconds"]
     lines = [f"{kind:32s}{value:8.1f} s" for kind, value in seconds.items() if value]
     return "\n".join([*lines, f"The book: {_build(profile) / 'html' / 'index.html'}"])
 

@@ -15,7 +15,7 @@ from .files import digest_of
 FOLDER = Path(__file__).parent.parent
 """Holds the packages: the repository, or site-packages."""
 PACKAGES = ("sacutils", "sacbook", "sacheck")
-VALUES_ONLY = {"sacutils.profiles", "sacutils.files", "sacutils.freshness"}
+VALUES_ONLY = {"sacutils.profiles", "sacutils.files", "sacutils.freshness", "sacutils.checkpoints"}
 """Modules that no digest covers: what they hand on enters every digest as values; how a file is
 written changes no result."""
 OWN_DIGEST = {"sacutils.zoo.Zoo", "sacutils.zoo.load_material"}
@@ -39,7 +39,7 @@ def _walk(tree: ast.AST) -> list[ast.AST]:
 
 
 def _plain(tree: ast.AST) -> ast.AST:
-    """A tree without docstrings and annotations."""
+    """A tree without docstrings, annotations, and statements that keep an unfinished training."""
     for node in _walk(tree):
         if isinstance(node, ast.FunctionDef):
             node.returns = None
@@ -47,6 +47,8 @@ def _plain(tree: ast.AST) -> ast.AST:
             node.annotation = None
         if isinstance(node, ast.AnnAssign):
             node.annotation = ast.Constant(None)
+        if isinstance(getattr(node, "body", None), list):
+            node.body = [part for part in node.body if not _keeps(part)] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
             node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
     return tree
@@ -54,6 +56,15 @@ def _plain(tree: ast.AST) -> ast.AST:
 
 def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
+
+
+def _keeps(node: ast.stmt) -> bool:
+    """Whether a statement only calls :mod:`sacutils.checkpoints`, which changes no result."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return False
+    function = node.value.func
+    owner = function.value if isinstance(function, ast.Attribute) else None
+    return isinstance(owner, ast.Name) and owner.id == "checkpoints"
 
 
 def _targets(node: ast.stmt) -> list[str]:

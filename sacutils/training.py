@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 from tqdm import tqdm
 
+from . import checkpoints
 from .data import Images, augment, to_float
 from .files import UserError
 from .profiles import Recipe
@@ -114,6 +115,9 @@ def train(
     progress = tqdm(range(recipe.epochs), desc=label, unit="epoch", leave=False, disable=None)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout draws from the global generator
+        checkpoints.start(
+            progress, generator, history, model=model, optimizer=optimizer, scheduler=scheduler
+        )
         for _ in progress:
             losses, hits = torch.zeros((), device=device), torch.zeros((), device=device)
             # batches of equal size to within one image: batch normalisation fails on a single one
@@ -136,6 +140,7 @@ def train(
             if not math.isfinite(history.loss[-1]):
                 epoch = len(history.loss)
                 raise Diverged(f"{label}: the loss became {history.loss[-1]} in epoch {epoch}")
+            checkpoints.epoch()
     model.eval()
     return history
 
