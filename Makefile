@@ -31,7 +31,7 @@ INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
 
-.PHONY: book test $(TESTS) notebook compare handouts slides pdf offline benchmarks lab clean help
+.PHONY: book test $(TESTS) notebook compare handouts slides pdf offline benchmarks status torture lab clean help
 
 book: $(INSTALLED)  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES=)
 	@cat $(INSTALLED)

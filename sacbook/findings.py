@@ -46,14 +46,10 @@ def of_references() -> dict[str, str]:
     values["ref_plain"] = references.label(f"{references.DEFAULT}_plain", beside["_plain"])
     groups = {"finetuned": claims.EASY[:2], "pruned": claims.EASY[2:], "label": claims.HARD[:1]}
     for suffix, reference in beside.items():
-        rows = tables.fingerprint(reference["distances"], *tables.SAC_W)
         for group, attacks in groups.items():
-            for negatives, kinds in steps.negative_sets(attacks[0]).items():
-                # early sources have no siblings and no students of another
-                judged = rows["step"].isin(kinds).any()
-                row = tables.over_sources(rows, attacks, negatives) if judged else None
+            for negatives in steps.negative_sets(attacks[0]):
                 name = f"ref_{group}_{negatives.split()[0]}{suffix}"
-                values[name] = tables.text(row) if row else "not measured"
+                values[name] = tables.stated(reference, tables.SAC_W, attacks, negatives)
     words = claims.ledger(claims.claims(lead))["verdict"]
     values["ref_claims"] = str(len(words))
     for name in ("REPRODUCES", "IN_PART", "COMPATIBLE", "DOES_NOT"):

@@ -59,7 +59,6 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], **more: An
     :mod:`sacbook.parameters`), before anything runs; or if a cell raises.
     """
     import jupytext
-    import papermill
 
     parameters = typed.check(notebook, parameters)
     source = jupytext.read(notebook)
@@ -75,25 +74,39 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], **more: An
             cell.source = typed.fill(cell.source, parameters)
     failed = output.with_name(output.name + ".failed.ipynb")
     failed.unlink(missing_ok=True)
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     started = time.monotonic()
     with atomic_path(output) as temporary:
-        nbformat.write(source, temporary)
         try:
-            options = {"kernel_name": "python3", "cwd": home(), "progress_bar": False}
-            options |= forked.kernels()
-            quiet = ["--IPKernelApp.log_level=ERROR"]
-            papermill.execute_notebook(temporary, temporary, extra_arguments=quiet, **options)
+            run_cells(source, temporary, home())
         except Exception as error:
             shutil.move(temporary, failed)
-            message = _plain(str(error)).strip().splitlines()
-            last = (message[-1] if message else type(error).__name__).removeprefix("UserError: ")
-            raise UserError(f"{notebook.name} failed: {last} (see {failed})") from error
-        executed = nbformat.read(temporary, as_version=4)
-        clean(executed)
-        nbformat.write(executed, temporary)
+            raise UserError(f"{notebook.name} failed: {last_line(error)} (see {failed})") from error
     record = {"notebook": notebook.stem, "seconds": round(time.monotonic() - started, 1)}
     write_json(output.with_suffix(".json"), record | {"parameters": parameters} | more)
+
+
+def run_cells(notebook: Any, output: Path, folder: Path) -> Any:
+    """Run a notebook in a folder, keep it with its outputs, and return it. What a cell raises comes
+    through, and the notebook as far as it came lies in `output`.
+    """
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    nbformat.write(notebook, output)
+    options = {"kernel_name": "python3", "cwd": folder, "progress_bar": False} | forked.kernels()
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    papermill.execute_notebook(output, output, extra_arguments=quiet, **options)
+    executed = nbformat.read(output, as_version=4)
+    clean(executed)
+    markup.state_alternatives(executed)
+    nbformat.write(executed, output)
+    return executed
+
+
+def last_line(error: Exception) -> str:
+    """The last line of what an error says, without colours."""
+    lines = _plain(str(error)).strip().splitlines()
+    return (lines[-1] if lines else type(error).__name__).removeprefix("UserError: ")
 
 
 def _plain(text: str) -> str:

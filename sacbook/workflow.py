@@ -289,12 +289,8 @@ def _print_pdf(profile: Profile) -> Path:
 
     path = _build(profile) / "book.pdf"
     printed.pdf(_build(profile) / "html", path)
-    print(f"PDF: {path}, {printed.pages_of(path)} sheets, {_megabytes(path)}")
+    print(f"PDF: {path}, {printed.pages_of(path)} sheets, {files.megabytes(path)}")
     return path
-
-
-def _megabytes(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB"
 
 
 @app.command("offline", rich_help_panel=READERS)
@@ -312,13 +308,13 @@ def pack_offline(
     parts = {
         "book": (build / "html", "The book"),
         "book.pdf": (_print_pdf(loaded), "The book as one PDF"),
-        "lab": (_folder(loaded) / "lab", "The lab pack: answers of all models, without PyTorch"),
+        "book/18_teaching.html": (build / "html/18_teaching.html", "The lab, a lesson, a project"),
         "handouts": (build / "handouts", "Hand-outs: exercises as notebooks"),
         "slides": (build / "slides", "Slides"),
     }
     target = build / f"sac-companion-{loaded.run_name}.zip"
     missing = offline.pack(parts, target)
-    print(f"Offline: {target}, {_megabytes(target)}")
+    print(f"Offline: {target}, {files.megabytes(target)}")
     if missing:
         print(f"Not made yet, so not in it: {', '.join(missing)}.")
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,8 @@ def load(profile: str, folder: Path | None = None) -> Tables:
 
 
 def for_run(run: Run, folder: Path | None = None) -> tuple[str, Tables]:
-    """The reference that shows what a run lacks: of its own profile, otherwise `DEFAULT`.
+    """The reference that shows what a run lacks, of its own profile or else of `DEFAULT`: what it
+    is called in tables, and its tables.
 
     Raises
     ------
@@ -188,7 +189,18 @@ def for_run(run: Run, folder: Path | None = None) -> tuple[str, Tables]:
         If there is neither.
     """
     name = run.profile.name if run.profile.name in available(folder) else DEFAULT
-    return name, load(name, folder)
+    tables = load(name, folder)
+    return label(name, tables), tables
+
+
+def full_tables(run: Run, make: Callable[[], Tables]) -> tuple[str, Tables]:
+    """What only a full run has: `make` of it if the run is full, otherwise the tables of its
+    :func:`for_run`; with the words by which a page names their origin.
+    """
+    if run.profile.full:
+        return f"this run, {run.profile.run_name}", make()
+    name, tables = for_run(run)
+    return f"the reference run {name}", tables
 
 
 def provenance(profile: str, folder: Path | None = None) -> dict[str, Any]:
