@@ -141,7 +141,8 @@ def names(profile: Profile) -> list[str]:
     compared = [f"rival-{rivals.slug(name)}" for name in rivals.measurable(profile)]
     executed = [f"notebook-{name}" for name in notebook_names()]
     varied = ["ablations"] if profile.full else []
-    studied = ["tables", "verdicts", "explorer", "labpack", *compared, "comparison", *varied]
+    studied = ["tables", "verdicts", "attacks", "explorer", "labpack"]
+    studied += [*compared, "comparison", *varied]
     return ["data", *trained, *studied, *executed, "references", "book"]
 
 
@@ -174,6 +175,8 @@ def plan(profile: Profile) -> dict[str, Job]:
 
     code = ("studies.verdicts.table", "run.Run", "sacbook.findings.of_run")
     add("verdicts", ["tables"], answers, freshness.code_digest(*code))
+    code = freshness.code_digest("studies.attacked.table", "run.Run")
+    add("attacks", ["verdicts"], answers, code, profile.full)
     code = freshness.code_digest("sacbook.explorer.write", "run.Run")
     add("explorer", ["tables"], answers, code)
 
@@ -209,6 +212,8 @@ def plan(profile: Profile) -> dict[str, Job]:
             after.append("comparison")
         if uses(name, "sacutils.studies.verdicts"):
             after.append("verdicts")
+        if uses(name, "sacutils.studies.attacked.table"):
+            after.append("attacks")
         if profile.full and uses(name, "sacutils.studies.ablations"):
             after.append("ablations")
         # the tables of the reference runs and their provenance lie in folders below `results`

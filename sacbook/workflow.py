@@ -358,6 +358,10 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 
             verdicts.table(run)
             files.write_json(run.folder / "tables" / "headline.json", findings.of_run(run))
+        case "attacks":
+            from sacutils.studies import attacked
+
+            attacked.table(run)
         case "explorer":
             from . import explorer
 
@@ -393,7 +397,8 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 def summary(profile: Profile) -> str:
     """How long each kind of step took when it last ran, all jobs added, and where the book is."""
     kinds = {"data": "data", "train": "zoo", "tables": "probes, answers, tables of SAC"}
-    kinds |= {"verdicts": "sibling test", "explorer": "explorer", "labpack": "lab pack"}
+    kinds |= {"verdicts": "sibling test", "attacks": "attacks on the fingerprint"}
+    kinds |= {"explorer": "explorer", "labpack": "lab pack"}
     kinds |= {"rival": "rivals", "comparison": "comparison", "ablations": "ablations"}
     kinds |= {"references": "reference runs, read", "notebook": "notebooks", "book": "book"}
     seconds = dict.fromkeys(kinds.values(), 0.0)
