@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .. import evaluation, files, steps, training
+from .. import evaluation, steps, training
 from ..run import Run
-from ..steps import CHOOSERS, CONTROLS, INDEPENDENT, LABELS, SAME_CLASSES, STEPS, SURROGATES
-from . import disputes, references, services, thieves, verdicts
+from ..steps import CHOOSERS, CONTROLS, INDEPENDENT, LABELS, SAME_CLASSES, SURROGATES
+from . import disputes, services, thieves, verdicts
 from .scores import CALIBRATING, CONTESTED, LEVEL, SCORES, SETS, SIBLINGS, Owner, judge
 from .services import TEST, Answers, Shown
 from .tables import clusters, select
@@ -181,7 +181,9 @@ class _Study:
         self.run, self.kept = run, answers(run)
         contested = verdicts.answers(run)
         self.asked = contested["asked"][(index := contested[_largest(run)])]
-        self.contested = {name: contested[name][index] for name in contested if name in run.zoo.specs}
+        self.contested = {
+            name: contested[name][index] for name in contested if name in run.zoo.specs
+        }
         self.owner = self._owner()
         self.truth = run.material.splits["test"].labels.cpu()
         self.source = self.kept[f"{TEST} | {run.zoo.source}"].argmax(1)
@@ -217,12 +219,14 @@ class _Study:
     def disturbed(self, family: str, strength: float, show: Any) -> Iterator[dict[str, Any]]:
         """Rows of a service; `show` gives what it shows, by set, of the model of a name."""
         run = self.run
-        same = self.judge({name: show(name) for name in run.names(*INNOCENTS)})
+        shown = {name: show(name) for name in run.names(*DISTURBED, *INNOCENTS)}
+        judged = self.judge(shown)
+        same = select(judged, model=run.names(*INNOCENTS))
         for step in DISTURBED:
-            shown = {name: show(name) for name in run.names(step)}
-            quality = quality_of([each[TEST] for each in shown.values()], self.truth, self.source)
+            names = run.names(step)
+            quality = quality_of([shown[name][TEST] for name in names], self.truth, self.source)
             where = (family, strength, LABELS[step])
-            yield from rows(where, self.judge(shown), self.innocent, same, quality)
+            yield from rows(where, select(judged, model=names), self.innocent, same, quality)
 
 
 def _of_services(study: _Study) -> Iterator[dict[str, Any]]:
@@ -330,7 +334,9 @@ def _of_disputes(study: _Study, worse: list[Answers]) -> Iterator[dict[str, Any]
     for step, names in stolen.items():
         for look in (n for n in LOOKS if n <= len(known.truth)):
             frames = [
-                pd.DataFrame({"model": group, "score": BETTING, "value": [needed[m] for m in group]})
+                pd.DataFrame(
+                    {"model": group, "score": BETTING, "value": [needed[m] for m in group]}
+                )
                 for group in (names, accused)
             ]
             frames = [each.assign(p=np.where(each["value"] <= look, 0.0, 1.0)) for each in frames]
@@ -376,7 +382,12 @@ def table(run: Run) -> pd.DataFrame:
         made = pd.DataFrame(make_rows(run)).assign(regime=steps.regime(run.profile))
         return made[COLUMNS]
 
-    return run.keep_table("attacks", digest, make)
+    return _filled(run.keep_table("attacks", digest, make))
+
+
+def _filled(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as read from a file, with strengths as text."""
+    return table.assign(strength=table["strength"].fillna("").astype(str))
 
 
 def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.DataFrame:
@@ -389,7 +400,7 @@ def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.Da
     keys = ["regime", "family", "strength", "group", "score"]
     counts = dict.fromkeys(("suspects", "innocents"), "sum")
     measures = dict.fromkeys(COLUMNS[5:12], "mean") | counts
-    theirs = reference.fillna({"strength": ""}).groupby(keys, sort=False).agg(measures)
+    theirs = _filled(reference).groupby(keys, sort=False).agg(measures)
     theirs = theirs.reset_index().assign(origin="reference")
     have = set(zip(own["family"], own["strength"], strict=True))
     settings = zip(theirs["family"], theirs["strength"], strict=True)
@@ -487,7 +498,7 @@ def _on_betting(rows: pd.DataFrame) -> str:
     last = select(part, score=BETTING).iloc[-1]
     fixed = select(part, score=SIBLINGS).iloc[-1]
     return (
-        f"With answers asked one at a time, the betting test has accused {_of(last)} students after "
-        f"{int(last['strength']):,} answers and {_of(last, 'accused')} innocents at any time until "
-        f"then; the fixed sibling test finds {_of(fixed)} with {int(fixed['strength']):,}."
+        f"With answers asked one at a time, the betting test has accused {_of(last)} students by "
+        f"{int(last['strength']):,} answers and {_of(last, 'accused')} innocents at any time; the "
+        f"fixed sibling test finds {_of(fixed)} with {int(fixed['strength']):,}."
     )

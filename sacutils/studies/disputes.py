@@ -16,7 +16,15 @@ from .. import evaluation, probes, siblings
 from ..steps import INDEPENDENT
 from . import betting, tables
 from .scores import (
-    CONTESTED, DISTANCES, LEVEL, SETS, SIBLINGS, UNGUARDED, Owner, distances, judge,
+    CONTESTED,
+    DISTANCES,
+    LEVEL,
+    SETS,
+    SIBLINGS,
+    UNGUARDED,
+    Owner,
+    distances,
+    judge,
 )  # fmt: skip
 from .services import Answers, Shown, plain
 
@@ -69,9 +77,7 @@ def usual(pool: Pool, source: str, leaked: str | None = None) -> dict[str, torch
     return chosen | {CONTESTED: torch.arange(len(pool.truth))}
 
 
-def owner(
-    pool: Pool, members: list[torch.Tensor], asked: dict[str, torch.Tensor]
-) -> Owner:
+def owner(pool: Pool, members: list[torch.Tensor], asked: dict[str, torch.Tensor]) -> Owner:
     """What an owner knows with these probes and members, whose logits are on the pool; the first
     claims to be the source.
     """
@@ -157,7 +163,9 @@ def lies(
     parts = []
     for suspect in suspects:
         asked = incriminating(pool, suspect)
-        parts.append(judge(owner(pool, own, asked), {suspect: shown(pool, suspect, asked)}, without))
+        parts.append(
+            judge(owner(pool, own, asked), {suspect: shown(pool, suspect, asked)}, without)
+        )
     yield PROBES_AFTER, pd.concat(parts)
     parts = []
     for teacher, student in students.items():
@@ -173,7 +181,9 @@ def lies(
     parts = []
     for suspect in suspects:
         asked = usual(pool, pool.members[0], suspect)
-        parts.append(judge(owner(pool, own, asked), {suspect: shown(pool, suspect, asked)}, without))
+        parts.append(
+            judge(owner(pool, own, asked), {suspect: shown(pool, suspect, asked)}, without)
+        )
     yield LEAKED, pd.concat(parts)
     yield FRIENDLY, friendly(pool, suspects, without)
 
@@ -181,9 +191,7 @@ def lies(
 # One answer at a time
 
 
-def evidence(
-    pool: Pool, names: list[str], without: dict[str, int] | None = None
-) -> np.ndarray:
+def evidence(pool: Pool, names: list[str], without: dict[str, int] | None = None) -> np.ndarray:
     r"""What each probe says of a suspect, in [0, 1], shape (k, n): with the log-probability
     :math:`\ell_j \in [-3, 0]` that member j gives to the suspect's label, the source's excess
     :math:`\ell_S - \overline{\ell_R}` over the mean sibling, moved to [0, 1]. `without` is that of
@@ -206,8 +214,7 @@ def innocent_bound(values: np.ndarray, level: float) -> float:
     """
     q = len(values)
     return float(
-        values.mean()
-        + student_t.isf(level, q - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / q)
+        values.mean() + student_t.isf(level, q - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / q)
     )
 
 

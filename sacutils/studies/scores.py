@@ -1,11 +1,13 @@
 """Five ways to accuse a suspect, side by side: a value and a p-value for each.
 
 SAC as published, temperature-matched SAC, AKH and agreement on contrast-chosen probes give a
-distance to the source. Its p-value is the lower tail of Student's t among the owner's controls that
-chose no probes: that threshold is the same rule for all of them, and it is this book's, for none was
-published. The sibling test has its own p-values. Small values speak for theft everywhere.
+distance to the source. Its p-value is the lower tail of Student's t among the owner's controls
+that chose no probes: the same rule for all of them, and this book's, for none was published. The
+sibling test has its own p-values. Small values speak for theft everywhere.
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +19,8 @@ from .services import Answers, Shown
 
 LEVEL = 0.01
 """The level at which a suspect is found, or an innocent accused."""
+P_VALUES = ("p_siblings", "p", "p_siblings")
+"""Of the sibling test: its value, its p-value, and that without the second guard."""
 FEWEST = 4
 """Answered probes below which nothing is said: the value is infinite and the p-value 1."""
 CALIBRATING = ["control_student", "control_reserve"]
@@ -39,7 +43,7 @@ SETS = ("w", "source", "contrast_pool", CONTESTED)
 
 
 class Owner(NamedTuple):
-    """What the owner knows: the source's logits by set of probes; those of the calibrating controls,
+    """What the owner knows: the source's logits by set of probes; the calibrating controls' logits,
     (q, n, classes), by set; the members' log-probabilities on the contested probes, (m, n,
     classes), the accused one first; and the labels of all controls there, (controls, n).
     """
@@ -76,7 +80,9 @@ def _by_distance(owner: Owner, shown: dict[str, dict[str, Shown]], score: str) -
         if key not in known:
             theirs = owner.calibrating[name][:, asked]
             known[key] = distances(source, theirs, theirs.argmax(2), form)
-        mine = distances(source, sets[name].logits[asked][None], sets[name].labels[asked][None], form)
+        mine = distances(
+            source, sets[name].logits[asked][None], sets[name].labels[asked][None], form
+        )
         p = siblings.upper_tail(-mine[0], -known[key])
         rows.append((model, score, round(float(mine[0]), 12), float(p)))
     return rows
@@ -85,29 +91,26 @@ def _by_distance(owner: Owner, shown: dict[str, dict[str, Shown]], score: str) -
 def _by_siblings(
     owner: Owner, shown: dict[str, dict[str, Shown]], without: dict[str, int]
 ) -> list[tuple]:
-    masks: dict[bytes, list[str]] = {}
-    rows = []
+    alike: dict[tuple[bytes, int | None], list[str]] = {}
     for model, sets in shown.items():
-        masks.setdefault(sets[CONTESTED].answered.numpy().tobytes(), []).append(model)
-    for models in masks.values():
+        key = sets[CONTESTED].answered.numpy().tobytes(), without.get(model)
+        alike.setdefault(key, []).append(model)
+    rows, known = [], {}
+    for (key, left_out), models in alike.items():
         asked = shown[models[0]][CONTESTED].answered
-        if asked.sum() < FEWEST:
-            for score in (SIBLINGS, UNGUARDED):
-                rows += [(model, score, np.inf, 1.0) for model in models]
-            continue
+        columns = [j for j in range(len(owner.members)) if j != left_out]
         log_p = owner.members[:, asked]
         labels = torch.stack([shown[model][CONTESTED].labels[asked] for model in models])
-        theirs, controls = (
-            siblings.scores(log_p, each) for each in (labels, owner.controls[:, asked])
-        )
-        for left_out in {without.get(model) for model in models}:
-            mine = [i for i, model in enumerate(models) if without.get(model) == left_out]
-            columns = [j for j in range(len(log_p)) if j != left_out]
-            found = siblings.sibling_test(theirs[mine][:, columns], controls[:, columns])
-            for k, i in enumerate(mine):
-                p = float(found.p_siblings[k])
-                rows.append((models[i], SIBLINGS, p, float(found.p[k])))
-                rows.append((models[i], UNGUARDED, p, p))
+        found: Iterable[tuple] = [(np.inf, 1.0, 1.0)] * len(models)
+        with suppress(ValueError):  # the controls do not differ on the few probes that are left
+            if asked.sum() >= FEWEST:
+                if key not in known:
+                    known[key] = siblings.scores(log_p, owner.controls[:, asked])
+                groups = siblings.scores(log_p, labels), known[key]
+                tested = siblings.sibling_test(*(each[:, columns] for each in groups))
+                found = zip(*(getattr(tested, p).tolist() for p in P_VALUES), strict=True)
+        for model, (value, p, alone) in zip(models, found, strict=True):
+            rows += [(model, SIBLINGS, value, p), (model, UNGUARDED, value, alone)]
     return rows
 
 

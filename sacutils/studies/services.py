@@ -144,7 +144,9 @@ def oddity(honest: torch.Tensor, pixels: dict[str, torch.Tensor], seed: int) -> 
     return {name: torch.from_numpy(value) for name, value in scores.items()}
 
 
-def nearness(honest: torch.Tensor, pixels: dict[str, torch.Tensor], public: torch.Tensor) -> Answers:
+def nearness(
+    honest: torch.Tensor, pixels: dict[str, torch.Tensor], public: torch.Tensor
+) -> Answers:
     """Minus the distance of each image, pixel by pixel, to the nearest public image; those of all
     honest images are under the name ``honest``.
     """
