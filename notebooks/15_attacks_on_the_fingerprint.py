@@ -28,7 +28,7 @@
 # Five scores stand side by side: {term}`SAC-w` as published (probabilities, cosine), the same with the suspect's temperature matched to the source's, AKH (labels on the source's
 # mistakes), agreement on contrast-chosen probes, and the {term}`sibling` test. The first two read probabilities, the others labels.
 #
-# *The suspect's service* is disturbed, never the owner's own models. The {term}`AUC` compares the disturbed {glue:text}`group` models with **all** innocents as they are. *Found* is the share of
+# *The suspect's service* is disturbed, never the owner's models. The {term}`AUC` compares the disturbed {glue:text}`group` models with **all** innocents as they are. *Found* is the share of
 # suspects that the level {glue:text}`level` accuses, *accused* the share of innocents who do the same as the thief. A distance is found if Student's t among the owner's {glue:text}`controls`
 # {term}`controls <control>` that chose no probes makes it that improbable. No threshold was published for SAC or AKH, so this rule is ours ({doc}`/rules`). *Accuracy* is that of what the
 # service still shows, on the test images; an image without an answer counts as lost.
@@ -46,7 +46,7 @@ import math
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from sacutils import correlation, evaluation, figures
 from sacutils.run import open_run, provenance_line
@@ -58,6 +58,8 @@ figures.use_style()
 run.announce()
 reference, known = references.for_run(run)
 table = attacked.with_reference(attacked.table(run), known.get("attacks"))
+words = table["family"] + " " + table["strength"]
+table["setting"] = words.where(table["strength"] != "", "as it is")
 MAIN = list(attacked.SCORES[:5])
 
 # %% tags=["hide-input", "remove-output"]
@@ -75,7 +77,7 @@ def rows_of(families, chosen=MAIN, of=group):
     """Rows of some families, each with those of the undisturbed models in front of it."""
     rows = select(table, group=of, score=chosen)
     parts = [select(rows, family=[attacked.PLAIN, name]).assign(family=name) for name in families]
-    return pd.concat(parts).assign(setting=lambda rows: rows["family"] + " " + rows["strength"])
+    return pd.concat(parts)
 
 
 def against_accuracy(name, families, of=group):
@@ -119,9 +121,7 @@ assert torch.allclose(cold, library.logits)  # as in the library
 print(f"distance to the source: {d[0]:.4f} before, {d[1]:.4f} after")
 
 # %% tags=["hide-input", "remove-output"]
-kept = rows_of(services.LABELS_KEPT, MAIN[:2])
-kept = kept[(kept["strength"] != "") | (kept["family"] == "temperature")]
-kept["setting"] = kept["setting"].where(kept["strength"] != "", "as it is")
+kept = rows_of(services.LABELS_KEPT, MAIN[:2]).drop_duplicates(["setting", "score"])
 figures.show("attacks_kept", figures.points(kept, "auc", "setting", **AUC))
 labels_only = rows_of(services.LABELS_KEPT, MAIN[2:]).groupby("score")["auc"].agg(np.ptp)
 figures.say(moved=f"{labels_only.max():.2f}")
@@ -193,29 +193,30 @@ listed(others, "Habits and chains: found / innocents accused", of=None)
 
 # %% tags=["hide-input", "remove-output"]
 against_accuracy("attacks_thieves", list(thieves.TRICKS), of="Extract-L")
-price = []
-for name, strengths in thieves.TRICKS.items():
-    asked = {thieves.queries(run, thieves.Thief(name, s, "")) for s in strengths}
-    needs = name in ("ensemble, distilled", "quarrel penalty")
-    reads = "probabilities" if name in ("decorrelation", "quarrel penalty") else "labels"
-    price.append({
-        "trick": name, "answers of the source": " to ".join(f"{n:,}" for n in sorted(asked)),
-        "which are": reads, "own models": len(thieves.own_models(run)) if needs else 0,
-    })  # fmt: skip
 
 # %% [markdown]
 # :::{glue:figure} attacks_thieves
 # :name: fig-attacks-thieves
 # :alt: AUC over accuracy for thieves that train against SAC, against the sibling test, or mix in own labels, one curve for each of five scores.
 #
-# Thieves who train against the score, and one who needs the source less and less. Strengths as in the tables below.
+# Thieves who train against a score, and thieves who need the source less and less. Strengths are those of the table.
 # :::
 
 # %% tags=["hide-input"]
-listed(list(thieves.TRICKS), "Adaptive thieves: found / innocents accused", of="Extract-L")
+price = [
+    {
+        "trick": name, "asks for": "probabilities" if name in thieves.NEED_PROBABILITIES else "labels",
+        "answers of the source": " to ".join(f"{n:,}" for n in sorted({thieves.queries(run, thieves.Thief(name, s, "")) for s in strengths})),
+        "own models": len(thieves.own_models(run)) * (name in thieves.NEED_MODELS),
+    }
+    for name, strengths in thieves.TRICKS.items()
+]  # fmt: skip
 
-# %% tags=["hide-input"]
-figures.table(pd.DataFrame(price), caption="The price, beside one training of Extract-L")
+caption = "Adaptive thieves: found / innocents accused"
+display(
+    listed(list(thieves.TRICKS), caption, of="Extract-L"),
+    figures.table(pd.DataFrame(price), caption="The price, beside one training of Extract-L"),
+)
 
 # %% [markdown]
 # ## Innocents who share data
@@ -229,6 +230,8 @@ figures.show(
     "attacks_shared", figures.curves(shared, "share", "auc", x_label="owner's images, %", **CURVES)
 )
 figures.say(shared_accused=f"{shared['found'].max():.0%}", shared_auc=f"{shared['auc'].max():.2f}")
+lied = rows_of([attacked.ACCUSER], [*MAIN, scores.UNGUARDED], of="Innocents")
+figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
 
 # %% [markdown]
 # :::{glue:figure} attacks_shared
@@ -241,12 +244,7 @@ figures.say(shared_accused=f"{shared['found'].max():.0%}", shared_auc=f"{shared[
 # ## The accuser lies
 #
 # Now the suspects are innocents, and the AUC compares them with themselves under honest treatment: 0.50 is a lie without effect, 1.00 makes every innocent look guiltier than any was.
-
-# %% tags=["hide-input", "remove-output"]
-lied = rows_of([attacked.ACCUSER], [*MAIN, scores.UNGUARDED], of="Innocents")
-figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
-
-# %% [markdown]
+#
 # :::{glue:figure} attacks_lies
 # :name: fig-attacks-lies
 # :alt: How guilty innocents look under each of five lies, by score; choosing probes after seeing the suspect and dating back a distilled student are the strongest.
@@ -275,7 +273,8 @@ figures.table(pd.DataFrame(words.values()), caption="Innocents accused, honestly
 # ## One answer at a time
 #
 # A judge who may stop early must not look at a fixed test again and again. The betting test draws the committed probes in random order and bets that the source explains the suspect's labels
-# better than it explains an innocent's. If it does not, the wealth grows a hundredfold with a chance of at most 1 % *at any time* {cite:p}`waudbysmith2024betting`.
+# better than an innocent's {cite:p}`waudbysmith2024betting`. Half of the level pays for the bound on an innocent's mean, which Student's t takes from the controls, and half for the bets: who is
+# like the controls is *ever* accused with a chance of at most {glue:text}`level`.
 
 # %% tags=["hide-input", "remove-output"]
 steps = select(table, family=attacked.ONE_BY_ONE, group="Extract-L")
@@ -285,9 +284,8 @@ for one in steps.to_dict("records"):
         low, high = evaluation.proportion_interval(one[what], one[n])[1:]
         row = {"answers": int(one["strength"]), "series": f"{one['score']}, {who}"}
         curve.append(row | {"share": one[what], "low": low, "high": high})
-style = {"x_label": "answers", "y_label": "share accused", "hue": "series", "band": False}
-style |= {"log": "x", "limits": (0, 1)}
-drawn = figures.curves(pd.DataFrame(curve), "answers", "share", **style)
+style = CURVES | {"y_label": "share accused", "hue": "series", "guess": None, "log": "x"}
+drawn = figures.curves(pd.DataFrame(curve), "answers", "share", x_label="answers", **style)
 figures.show("attacks_sequence", drawn)
 
 # %% [markdown]

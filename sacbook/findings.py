@@ -84,7 +84,7 @@ def attacks_of(name: str, reference: tables.Tables) -> dict[str, str]:
     if "attacks" not in reference:
         said = ["Not measured in the reference runs."] * 5
         return {f"ref_attack_{i}": text for i, text in enumerate(said, 1)} | {"ref_attacks": name}
-    rows = attacked.with_reference(reference["attacks"].iloc[:0], reference["attacks"])
-    said = {f"ref_attack_{i}": text for i, text in enumerate(attacked.sentences(rows), 1)}
+    found = attacked.sentences(attacked.means(reference["attacks"]))
+    said = {f"ref_attack_{i}": text for i, text in enumerate(found, 1)}
     count = reference["attacks"]["seed"].nunique()
     return said | {"ref_attacks": f"{name}, {count} source{'' if count == 1 else 's'}"}

@@ -28,18 +28,6 @@ PLAIN, HABIT, CHAIN, OVERLAP = "none", "habit", "chain", "data shared"
 SHIFTED, PUBLIC = "shifted or mixed refused", "near public refused"
 ACCUSER, ONE_BY_ONE = "accuser lies", "one answer at a time"
 BETTING = "Betting test"
-GROUPS = {
-    "labels kept": list(services.LABELS_KEPT),
-    "answers touched": list(services.LABELS_TOUCHED),
-    "images changed": list(services.CHANGED_IMAGES),
-    "questions refused": [SHIFTED, PUBLIC],
-    "adaptive thieves": list(thieves.TRICKS),
-    "habits and chains": [HABIT, CHAIN],
-    "shared data": [OVERLAP],
-    "accuser": [ACCUSER],
-    "sequential": [ONE_BY_ONE],
-}
-"""The families of the table in groups that share a figure."""
 HABITS = {
     "extract_once": (HABIT, "asked once"),
     "extract_plain": (HABIT, "no augmentation"),
@@ -390,18 +378,23 @@ def _filled(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(strength=table["strength"].fillna("").astype(str))
 
 
+def means(reference: pd.DataFrame) -> pd.DataFrame:
+    """The table of a reference with one row a setting: means over its sources (an interval is the
+    mean of the sources' intervals), and sums of the numbers of suspects and innocents.
+    """
+    keys = ["regime", "family", "strength", "group", "score"]
+    how = dict.fromkeys(COLUMNS[5:], "mean") | dict.fromkeys(COLUMNS[-2:], "sum")
+    return _filled(reference).groupby(keys, sort=False).agg(how).reset_index()
+
+
 def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.DataFrame:
-    """The rows of a run, and for settings that it lacks those of a reference, means over its
-    sources (an interval is the mean of the sources' intervals). The column `origin` says which.
+    """The rows of a run, and the :func:`means` of a reference for settings that it lacks. The
+    column `origin` says which.
     """
     own = table.assign(origin="this run")
     if reference is None:
         return own
-    keys = ["regime", "family", "strength", "group", "score"]
-    counts = dict.fromkeys(("suspects", "innocents"), "sum")
-    measures = dict.fromkeys(COLUMNS[5:12], "mean") | counts
-    theirs = _filled(reference).groupby(keys, sort=False).agg(measures)
-    theirs = theirs.reset_index().assign(origin="reference")
+    theirs = means(reference).assign(origin="reference")
     have = set(zip(own["family"], own["strength"], strict=True))
     settings = zip(theirs["family"], theirs["strength"], strict=True)
     return pd.concat([own, theirs[[each not in have for each in settings]]], ignore_index=True)

@@ -40,6 +40,9 @@ instead of the source's; the share of a label that is spread over all classes; t
 thief's own models in the taught mean; nothing (1); and the weights of SAC's distance and of the
 sibling test's score in the loss.
 """
+NEED_PROBABILITIES = ("decorrelation", "quarrel penalty")
+NEED_MODELS = ("ensemble, distilled", "quarrel penalty")
+"""Tricks that need the source's probabilities, and those that need models of the thief's own."""
 WORSE = 10
 """The siblings of an owner who cheats are trained for this fraction of the source's epochs."""
 

@@ -146,8 +146,10 @@ def test_columns_and_settings_of_the_table(run, table):
     assert all(table[name].between(0, 1).all() for name in shares)
     assert ((table["low"] <= table["auc"]) & (table["auc"] <= table["high"])).all()
     assert (table["high"] - table["low"] > 0.05).all()
-    families = {name for names in attacked.GROUPS.values() for name in names}
-    assert families | {attacked.PLAIN} == set(table["family"])
+    families = {*services.LABELS_KEPT, *services.LABELS_TOUCHED, *services.CHANGED_IMAGES}
+    families |= {*thieves.TRICKS, attacked.SHIFTED, attacked.PUBLIC, attacked.HABIT}
+    families |= {attacked.PLAIN, attacked.CHAIN, attacked.OVERLAP, attacked.ACCUSER}
+    assert families | {attacked.ONE_BY_ONE} == set(table["family"])
     kept = select(table, family=list(services.LABELS_KEPT), group=attacked.STUDENTS)
     start = select(table, family=attacked.PLAIN, group=attacked.STUDENTS).set_index("score")
     for row in select(kept, score=["AKH", "Contrast (pool)", "Sibling test"]).to_dict("records"):
