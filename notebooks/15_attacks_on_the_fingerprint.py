@@ -25,8 +25,8 @@
 #
 # ## Five scores, one rule
 #
-# Five scores stand side by side: {term}`SAC-w` as published (probabilities, cosine), the same with the suspect's temperature matched to the source's, AKH (labels on the source's
-# mistakes), agreement on contrast-chosen probes, and the {term}`sibling` test. The first two read probabilities, the others labels.
+# Five scores stand side by side: {term}`SAC-w` on probabilities, the same with the suspect's temperature matched to the source's, AKH (labels on the source's mistakes), agreement on
+# contrast-chosen probes, and the {term}`sibling` test. The first two read probabilities, the others labels. Where labels are kept, SAC on raw logits stands beside, as in the released code.
 #
 # *The suspect's service* is disturbed, never the owner's models. The {term}`AUC` compares the disturbed {glue:text}`group` models with **all** innocents as they are. *Found* is the share of
 # suspects that the level {glue:text}`level` accuses, *accused* the share of innocents who do the same as the thief. A distance is found if Student's t among the owner's {glue:text}`controls`
@@ -60,7 +60,7 @@ reference, known = references.for_run(run)
 table = attacked.with_reference(attacked.table(run), known.get("attacks"))
 words = table["family"] + " " + table["strength"]
 table["setting"] = words.where(table["strength"] != "", "as it is")
-MAIN = list(attacked.SCORES[:5])
+MAIN = list(scores.MAIN)
 
 # %% tags=["hide-input", "remove-output"]
 borrowed = table.loc[table["origin"] != "this run", "family"].nunique()
@@ -121,7 +121,7 @@ assert torch.allclose(cold, library.logits)  # as in the library
 print(f"distance to the source: {d[0]:.4f} before, {d[1]:.4f} after")
 
 # %% tags=["hide-input", "remove-output"]
-kept = rows_of(services.LABELS_KEPT, MAIN[:2]).drop_duplicates(["setting", "score"])
+kept = rows_of(services.LABELS_KEPT, [scores.RAW, *MAIN[:2]]).drop_duplicates(["setting", "score"])
 figures.show("attacks_kept", figures.points(kept, "auc", "setting", **AUC))
 labels_only = rows_of(services.LABELS_KEPT, MAIN[2:]).groupby("score")["auc"].agg(np.ptp)
 figures.say(moved=f"{labels_only.max():.2f}")
@@ -155,28 +155,22 @@ against_accuracy("attacks_answers", list(services.LABELS_TOUCHED))
 # image, which all probes of the paper are.
 
 # %% tags=["hide-input", "remove-output"]
-doors = [attacked.SHIFTED, attacked.PUBLIC]
-against_accuracy("attacks_images", services.CHANGED_IMAGES)
+doors = [*services.CHANGED_IMAGES, attacked.SHIFTED, attacked.PUBLIC]
 against_accuracy("attacks_doors", doors)
 
 # %% [markdown]
-# :::{glue:figure} attacks_images
-# :name: fig-attacks-images
-# :alt: AUC over accuracy for services that blur, compress or coarsen images, one curve for each of five scores.
-#
-# Blur of 0.5 and 1 pixel, JPEG of quality 50 and 10, 3 bits of grey and 1.
-# :::
-#
 # :::{glue:figure} attacks_doors
 # :name: fig-attacks-doors
-# :alt: AUC over accuracy for doors that refuse shifted or mixed images, and images near public ones.
+# :alt: AUC over accuracy for services that blur, compress or coarsen images, and for doors that refuse shifted or mixed images or those near public ones; one curve for each of five scores.
 #
-# Doors that refuse 1 and 10 % of honest questions. A suspect that answers fewer than four probes of a score cannot be judged by it and counts as farthest away.
+# Blur of 0.5 and 1 pixel, JPEG of quality 50 and 10, 3 bits of grey and 1; doors that refuse 1 and 10 % of honest questions. A suspect that answers fewer than four probes of a score counts as farthest away.
 # :::
 
 # %% tags=["hide-input"]
-touched = [*services.LABELS_TOUCHED, *services.CHANGED_IMAGES, *doors]
-listed([attacked.PLAIN, *touched], f"{group}: found / innocents accused who do the same")
+listed(
+    [attacked.PLAIN, *services.LABELS_TOUCHED, *doors],
+    f"{group}: found / innocents accused who do the same",
+)
 
 # %% [markdown]
 # ## The thief adapts
@@ -184,8 +178,7 @@ listed([attacked.PLAIN, *touched], f"{group}: found / innocents accused who do t
 # Some thieves of the zoo have other habits, or go on after the theft.
 
 # %% tags=["hide-input"]
-others = [attacked.PLAIN, attacked.HABIT, attacked.CHAIN]
-listed(others, "Habits and chains: found / innocents accused", of=None)
+listed([attacked.PLAIN, attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
 
 # %% [markdown]
 # Others know the test. One takes SAC's own distance into the loss, with a minus, and one the score of the sibling test, with own models in the place of the siblings that only the owner
@@ -212,9 +205,8 @@ price = [
     for name, strengths in thieves.TRICKS.items()
 ]  # fmt: skip
 
-caption = "Adaptive thieves: found / innocents accused"
 display(
-    listed(list(thieves.TRICKS), caption, of="Extract-L"),
+    listed(list(thieves.TRICKS), "Adaptive thieves: found / accused", of="Extract-L"),
     figures.table(pd.DataFrame(price), caption="The price, beside one training of Extract-L"),
 )
 
@@ -226,9 +218,8 @@ display(
 # %% tags=["hide-input", "remove-output"]
 shared = rows_of([attacked.OVERLAP], of="Independent (overlap)")
 shared = shared.assign(share=100 * shared["strength"].astype(float))
-figures.show(
-    "attacks_shared", figures.curves(shared, "share", "auc", x_label="owner's images, %", **CURVES)
-)
+drawn = figures.curves(shared, "share", "auc", x_label="owner's images, %", **CURVES)
+figures.show("attacks_shared", drawn)
 figures.say(shared_accused=f"{shared['found'].max():.0%}", shared_auc=f"{shared['auc'].max():.2f}")
 lied = rows_of([attacked.ACCUSER], [*MAIN, scores.UNGUARDED], of="Innocents")
 figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
@@ -253,11 +244,9 @@ figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
 # :::
 
 # %% tags=["hide-input"]
-words = {lie: {"lie": lie} for lie in disputes.LIES}
-for one in lied.to_dict("records"):
-    if one["score"] in ("AKH", "Contrast (pool)", scores.SIBLINGS, scores.UNGUARDED):
-        words[one["strength"]][one["score"]] = f"{one['accused']:.0%} → {one['found']:.0%}"
-figures.table(pd.DataFrame(words.values()), caption="Innocents accused, honestly → with the lie")
+text = [f"{one['accused']:.0%} → {one['found']:.0%}" for one in lied.to_dict("records")]
+told = tables.wide(lied.assign(text=text), "strength", "score").drop(columns="SAC-w")
+figures.table(told, caption="Innocents accused, honestly → with the lie")
 
 # %% [markdown]
 # | lie | what stops it | what does not |

@@ -1,7 +1,7 @@
 """What breaks a fingerprint, what that costs the thief, and what it costs the innocent: one table.
 
 A row compares suspects (stolen models behind a service, or by a thief, that resists; innocents whom
-an accuser treats unfairly) with the innocents, for one of the `SCORES`.
+an accuser treats unfairly) with the innocents, for one score of :mod:`~sacutils.studies.scores`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from .. import evaluation, steps, training
 from ..run import Run
 from ..steps import CHOOSERS, CONTROLS, INDEPENDENT, LABELS, SAME_CLASSES, SURROGATES
 from . import disputes, services, thieves, verdicts
-from .scores import CALIBRATING, CONTESTED, LEVEL, SCORES, SETS, SIBLINGS, Owner, judge
+from .scores import CALIBRATING, CONTESTED, LEVEL, MAIN, SETS, SIBLINGS, Owner, judge
 from .services import TEST, Answers, Shown
 from .tables import clusters, select
 
@@ -65,17 +65,17 @@ def make_answers(run: Run) -> dict[str, torch.Tensor]:
     images, judged = asked_images(run), run.names(*DISTURBED, *INNOCENTS)
     run.announce(run.zoo.source, *run.names(*SURROGATES), *judged)
     tensors = {}
-    for name in (run.zoo.source, *judged):
-        model = run.zoo.get(name)
-        tensors[f"{TEST} | {name}"] = training.logits_of(model, images[TEST])
-        for family, strength in _changes(run):
-            change = services.CHANGED_IMAGES[family][1]
-            for key, pixels in images.items() if name != run.zoo.source else ():
-                changed = change(pixels, strength).contiguous()
-                logits = training.logits_of(model, changed)
-                tensors[f"{family} {strength:g} | {key} | {name}"] = logits
-    for name in run.names(*SURROGATES):
-        tensors[f"{CONTESTED} | {name}"] = training.logits_of(run.zoo.get(name), images[CONTESTED])
+
+    def ask(names: Iterable[str], pixels: torch.Tensor, key: str) -> None:
+        for name in names:
+            tensors[f"{key} | {name}"] = training.logits_of(run.zoo.get(name), pixels)
+
+    ask((run.zoo.source, *judged), images[TEST], TEST)
+    ask(run.names(*SURROGATES), images[CONTESTED], CONTESTED)
+    for family, strength in _changes(run):
+        change = services.CHANGED_IMAGES[family][1]
+        for key, pixels in images.items():
+            ask(judged, change(pixels, strength).contiguous(), f"{family} {strength:g} | {key}")
     for family, scores in _doors(run, images).items():
         for strength in services.REFUSED:
             for key, let_in in services.door(scores, strength).items():
@@ -431,7 +431,7 @@ def sentences(rows: pd.DataFrame) -> list[str]:
 
 def _on_temperature(rows: pd.DataFrame) -> str:
     before, after = (
-        [_one(rows, family=family, strength=s, score=score) for score in SCORES[:5]]
+        [_one(rows, family=family, strength=s, score=score) for score in MAIN]
         for family, s in ((PLAIN, ""), ("temperature", "2"))
     )
     moved = [a["score"] for a, b in zip(before[2:], after[2:], strict=True) if a["auc"] != b["auc"]]

@@ -1,9 +1,10 @@
-"""Five ways to accuse a suspect, side by side: a value and a p-value for each.
+"""Six ways to accuse a suspect, side by side: a value and a p-value for each.
 
-SAC as published, temperature-matched SAC, AKH and agreement on contrast-chosen probes give a
-distance to the source. Its p-value is the lower tail of Student's t among the owner's controls
-that chose no probes: the same rule for all of them, and this book's, for none was published. The
-sibling test has its own p-values. Small values speak for theft everywhere.
+SAC on raw logits as in the released code, on probabilities, and with a matched temperature, AKH,
+and agreement on contrast-chosen probes give a distance to the source. Its p-value is the lower tail
+of Student's t among the owner's controls that chose no probes: the same rule for all of them, and
+this book's, for none was published. The sibling test has its own p-values. Small values speak for
+theft everywhere.
 """
 
 from collections.abc import Iterable
@@ -27,18 +28,21 @@ CALIBRATING = ["control_student", "control_reserve"]
 """Controls that choose no probes; their distances say how far an innocent lies."""
 CONTESTED = "contested"
 """The probes of the sibling test."""
+RAW = "SAC-w, logits"
 DISTANCES = {
+    RAW: ("w", "logits"),
     "SAC-w": ("w", "probabilities"),
     "SAC-w, matched": ("w", "matched"),
     "AKH": ("source", "labels"),
     "Contrast (pool)": ("contrast_pool", "labels"),
 }
 """Scores that are distances: their probes, and what is read: labels means the share of unequal
-ones, all else a form of the outputs for the correlation distance.
+ones, all else a form of the outputs for the correlation distance. Of a service that shows no
+logits, `RAW` reads logarithms of its probabilities.
 """
 SIBLINGS, UNGUARDED = "Sibling test", "Sibling test, no guard"
-SCORES = (*DISTANCES, SIBLINGS, UNGUARDED)
-"""Names of all scores. Without its second guard the sibling test is ``p_siblings`` alone."""
+MAIN = (*list(DISTANCES)[1:], SIBLINGS)
+"""The scores that every comparison shows. `UNGUARDED` is ``p_siblings`` alone."""
 SETS = ("w", "source", "contrast_pool", CONTESTED)
 
 

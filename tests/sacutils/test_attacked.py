@@ -291,7 +291,7 @@ def test_too_few_answers_say_nothing():
     part = torch.arange(12) < scores.FEWEST - 1
     shown = partly(z[0], part)
     made = scores.judge(owner, {"a": shown})
-    assert (made["p"] == 1).all() and np.isinf(made["value"]).all() and len(made) == 6
+    assert (made["p"] == 1).all() and np.isinf(made["value"]).all() and len(made) == 7
 
 
 def pool_of() -> disputes.Pool:
