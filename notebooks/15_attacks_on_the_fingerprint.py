@@ -74,8 +74,9 @@ CURVES = {"y_label": "AUC", "band": False} | {key: AUC[key] for key in ("hue", "
 
 
 def rows_of(families, chosen=MAIN, of=group):
-    """Rows of some families, each with those of the undisturbed models in front of it."""
+    """Rows of the families there are, each with those of the undisturbed models in front of it."""
     rows = select(table, group=of, score=chosen)
+    families = [name for name in families if name in set(rows["family"])] or [attacked.PLAIN]
     parts = [select(rows, family=[attacked.PLAIN, name]).assign(family=name) for name in families]
     return pd.concat(parts)
 

@@ -22,6 +22,8 @@ from .tables import clusters, select
 
 DISTURBED = ("finetune_last", "prune", "extract_label", "extract_probability")
 """Stolen models whose service is disturbed."""
+BEHIND_DOORS = ("finetune_last", "extract_label")
+"""Those of them that are asked anew about changed images, because answers cost time."""
 INNOCENTS = ("independent", "student_of_sibling")
 """Innocents whose service does the same, and whom a lying accuser accuses."""
 PLAIN, HABIT, CHAIN, OVERLAP = "none", "habit", "chain", "data shared"
@@ -72,10 +74,11 @@ def make_answers(run: Run) -> dict[str, torch.Tensor]:
 
     ask((run.zoo.source, *judged), images[TEST], TEST)
     ask(run.names(*SURROGATES), images[CONTESTED], CONTESTED)
+    asked = run.names(*BEHIND_DOORS, *INNOCENTS)
     for family, strength in _changes(run):
         change = services.CHANGED_IMAGES[family][1]
         for key, pixels in images.items():
-            ask(judged, change(pixels, strength).contiguous(), f"{family} {strength:g} | {key}")
+            ask(asked, change(pixels, strength).contiguous(), f"{family} {strength:g} | {key}")
     for family, scores in _doors(run, images).items():
         for strength in services.REFUSED:
             for key, let_in in services.door(scores, strength).items():
@@ -204,13 +207,15 @@ class _Study:
         """Models as they are."""
         return self.judge({name: services.plain(self.known(name)) for name in names})
 
-    def disturbed(self, family: str, strength: float, show: Any) -> Iterator[dict[str, Any]]:
+    def disturbed(
+        self, family: str, strength: float, show: Any, stolen: tuple[str, ...] = DISTURBED
+    ) -> Iterator[dict[str, Any]]:
         """Rows of a service; `show` gives what it shows, by set, of the model of a name."""
         run = self.run
-        shown = {name: show(name) for name in run.names(*DISTURBED, *INNOCENTS)}
+        shown = {name: show(name) for name in run.names(*stolen, *INNOCENTS)}
         judged = self.judge(shown)
         same = select(judged, model=run.names(*INNOCENTS))
-        for step in DISTURBED:
+        for step in stolen:
             names = run.names(step)
             quality = quality_of([shown[name][TEST] for name in names], self.truth, self.source)
             where = (family, strength, LABELS[step])
@@ -241,7 +246,7 @@ def _of_services(study: _Study) -> Iterator[dict[str, Any]]:
         show = lambda name, f=family, s=s: services.plain(  # noqa: E731
             {key: kept[f"{f} {s:g} | {key} | {name}"] for key in (*SETS, TEST)}
         )
-        yield from study.disturbed(family, s, show)
+        yield from study.disturbed(family, s, show, BEHIND_DOORS)
 
 
 def _of_zoo(study: _Study) -> Iterator[dict[str, Any]]:
