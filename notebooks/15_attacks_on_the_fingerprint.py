@@ -58,8 +58,7 @@ figures.use_style()
 run.announce()
 reference, known = references.for_run(run)
 table = attacked.with_reference(attacked.table(run), known.get("attacks"))
-words = table["family"] + " " + table["strength"]
-table["setting"] = words.where(table["strength"] != "", "as it is")
+table["setting"] = (table["family"] + " " + table["strength"]).where(table["strength"] != "", "as it is")  # fmt: skip
 MAIN = list(scores.MAIN)
 
 # %% tags=["hide-input", "remove-output"]
@@ -111,12 +110,9 @@ def listed(families, caption, of=group, chosen=("SAC-w, matched", "AKH", "Siblin
 student = run.names("extract_label")[0]
 mine, theirs = (run.answers(name, "w").double() for name in (student, run.zoo.source))
 cold = mine / 2  # the service answers softmax(z / 2)
-d = [
-    correlation.distance(*(correlation.cosine_matrix(z.softmax(1)) for z in (theirs, each)))
-    for each in (mine, cold)
-]
+C = [correlation.cosine_matrix(z.softmax(1)) for z in (theirs, mine, cold)]
+d = [correlation.distance(C[0], each) for each in C[1:]]
 library = services.kept("temperature", {"w": mine}, 2, seed=0)["w"]
-
 assert torch.equal(mine.argmax(1), library.labels)  # not a label has changed
 assert torch.allclose(cold, library.logits)  # as in the library
 print(f"distance to the source: {d[0]:.4f} before, {d[1]:.4f} after")
@@ -130,7 +126,7 @@ figures.say(moved=f"{labels_only.max():.2f}")
 # %% [markdown]
 # :::{glue:figure} attacks_kept
 # :name: fig-attacks-kept
-# :alt: AUC of SAC-w for services that change no label; temperature and naming one class move it most, and matching temperatures undoes only the temperature.
+# :alt: AUC of SAC-w for services that change no label. Temperature, a single named class and noise bring it down; matching temperatures undoes the temperature only; on raw logits a mere constant does it.
 #
 # Every setting keeps all labels and so the whole accuracy. The scores that read labels move by {glue:text}`moved`.
 # :::
@@ -168,10 +164,8 @@ against_accuracy("attacks_doors", doors)
 # :::
 
 # %% tags=["hide-input"]
-listed(
-    [attacked.PLAIN, *services.LABELS_TOUCHED, *doors],
-    f"{group}: found / innocents accused who do the same",
-)
+touched = [attacked.PLAIN, *services.LABELS_TOUCHED, *doors]
+listed(touched, f"{group}: found / innocents accused who do the same")
 
 # %% [markdown]
 # ## The thief adapts
@@ -239,7 +233,7 @@ figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
 #
 # :::{glue:figure} attacks_lies
 # :name: fig-attacks-lies
-# :alt: How guilty innocents look under each of five lies, by score; choosing probes after seeing the suspect and dating back a distilled student are the strongest.
+# :alt: How guilty innocents look under each lie, by score; where the accuser chooses the probes after seeing the suspect, all scores from probabilities or labels are near one.
 #
 # Each lie moves the scores that it can reach. SAC and AKH take here the contested probes that the claimed source gets wrong.
 # :::
@@ -253,12 +247,12 @@ figures.table(told, caption="Innocents accused, honestly → with the lie")
 # | lie | what stops it | what does not |
 # |---|---|---|
 # | probes chosen after seeing the suspect | probes committed before; fresh ones drawn by the judge | more probes of the accuser's; a small p-value |
-# | suspect distilled, student called the source | a time stamp of the source before the suspect appeared | the test itself, which is symmetric; the second guard; fresh probes |
+# | suspect distilled, student called the source | a time stamp of the source before the suspect appeared | fresh probes; the test itself, which does not know who was first |
 # | siblings trained worse | a judge who runs the committed script again | rank and p-value, which trust the siblings |
 # | the suspect leaked into the choice | a list of the models that chose, committed with the probes | a placebo without that suspect |
 # | friendliest references kept | all siblings and controls counted, seeds from later public randomness | a larger pool to select from |
 #
-# Accusers with crafted evidence succeed against published schemes {cite:p}`falseclaims2024`; {cite:t}`fitprint2025` propose a fingerprint that is bound to a target beforehand.
+# The student of the back-dated claim stands among ordinary siblings here. An accuser who makes the siblings by distillation too was not tried. Accusers with crafted evidence succeed against published schemes {cite:p}`falseclaims2024`; {cite:t}`fitprint2025` propose a fingerprint that is bound to a target beforehand.
 #
 # ## One answer at a time
 #
@@ -292,10 +286,7 @@ figures.show("attacks_sequence", drawn)
 
 # %% tags=["hide-input"]
 travelled = disputes.travel({name: references.load(name) for name in references.available()})
-text = [
-    f"{row['accused']:.0%} [{row['low']:.0%}, {row['high']:.0%}]; {row['found']:.0%}"
-    for row in travelled.to_dict("records")
-]
+text = [f"{row['accused']:.0%} [{row['low']:.0%}, {row['high']:.0%}]; {row['found']:.0%}" for row in travelled.to_dict("records")]  # fmt: skip
 travelled = travelled.assign(route=travelled["home"] + " → " + travelled["away"], text=text)
 figures.table(
     tables.wide(travelled, "route", "score"),
@@ -325,25 +316,26 @@ def shown(z, t):
 
 
 # %% tags=["test"]
-assert abs(shown([2.0, 0.0], 2).sum() - 1) < 1e-12
-assert abs(shown([2.0, 0.0], 2)[0] - 1 / (1 + math.exp(-1))) < 1e-9
+assert (
+    abs(shown([2.0, 0.0], 2).sum() - 1) + abs(shown([2.0, 0.0], 2)[0] - 1 / (1 + math.exp(-1)))
+    < 1e-9
+)
 
 
 # %% [markdown] tags=["exercise"]
-# **2. A leak.** Ten thousand probes; an innocent repeats the source's label on each with chance 0.5. The accuser keeps the 100 probes of a random half on which it does. What agreement does he
-# report, and what do 100 fresh probes show on average? Give `reported` and `fresh`.
+# **2. A leak.** The copies that choose probes are two students and, by mistake, an innocent that is judged later. Of 10,000 images they keep 100 on which all three repeat the source. The
+# innocent repeats it elsewhere with chance 0.5. Which share does it repeat on the 100, and which on 100 fresh ones, on average? Give `chosen` and `fresh`.
 # %% tags=["solution"]
-reported, fresh = 1.0, 0.5  # about 2,500 of the half's 5,000 probes agree: 100 are easily found
+chosen, fresh = 1.0, 0.5  # the choice made the agreement, and only a fresh choice shows it
 # %% tags=["test"]
-assert reported == 1
-assert fresh == 0.5
+assert (chosen, fresh) == (1, 0.5)
 
 
 # %% [markdown] tags=["exercise"]
 # **3. A false claim.** You are accused with a p-value of 0.001 from the sibling test. The accuser shows a source, 19 siblings and a script, all without dates. Which lie fits, and what do you ask for?
 # %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# Back-dating fits: the claimed source may be a student of your model, and then it explains your labels better than any sibling does. Ask for a time stamp of its weights from before your model was
+# Back-dating fits: the claimed source may be a student of your model, which can explain your labels better than siblings do. Ask for a time stamp of its weights from before your model was
 # published, and for a rerun of the script: a student is not what the script makes. Worse siblings fit too; the rerun shows them.
 # :::
 

@@ -87,8 +87,9 @@ def _by_distance(owner: Owner, shown: dict[str, dict[str, Shown]], score: str) -
         mine = distances(
             source, sets[name].logits[asked][None], sets[name].labels[asked][None], form
         )
-        p = siblings.upper_tail(-mine[0], -known[key])
-        rows.append((model, score, round(float(mine[0]), 12), float(p)))
+        # rounded, so that equal models tie whatever the order of summation
+        p = float(siblings.upper_tail(-mine[0].round(decimals=12), -known[key]))
+        rows.append((model, score, p, p))
     return rows
 
 
@@ -125,7 +126,9 @@ def judge(
 
     `without` names the member that is left out for a suspect, because the suspect is that sibling
     or was made from it. Probes that a suspect did not answer are left out for source, siblings and
-    controls alike. Columns: model, score, value (infinite where nothing can be said), p.
+    controls alike. Columns: model, score, value (by which suspects are compared) and p. A value is
+    a p-value too, since distances on other probes, or on fewer, do not compare; it is infinite
+    where nothing can be said.
     """
     rows = [row for score in DISTANCES for row in _by_distance(owner, shown, score)]
     rows += _by_siblings(owner, shown, without or {})
