@@ -157,7 +157,8 @@ def names(profile: Profile) -> list[str]:
     compared = [f"rival-{rivals.slug(name)}" for name in rivals.measurable(profile)]
     executed = [f"notebook-{name}" for name in notebook_names()]
     varied = ["ablations"] if profile.full else []
-    studied = ["tables", "verdicts", "explorer", "labpack", *compared, "comparison", *varied]
+    studied = ["tables", "verdicts", "attacks", "explorer", "labpack"]
+    studied += [*compared, "comparison", *varied]
     return ["data", *trained, *studied, *executed, "references", "book"]
 
 
@@ -206,6 +207,9 @@ def plan(profile: Profile) -> dict[str, Job]:
 
     code = ("studies.verdicts.table", "run.Run", "sacbook.findings.of_run")
     add("verdicts", ["tables"], **answers, code=freshness.code_digest(*code))
+    code = freshness.code_digest("studies.attacked.table", "run.Run")
+    asked = answers | {"profile": [settings, profile.full]}
+    add("attacks", ["verdicts"], **asked, code=code)
     code = freshness.code_digest("sacbook.explorer.write", "run.Run")
     add("explorer", ["tables"], **answers, code=code)
 
@@ -243,6 +247,8 @@ def plan(profile: Profile) -> dict[str, Job]:
             after.append("comparison")
         if uses(name, "sacutils.studies.verdicts"):
             after.append("verdicts")
+        if uses(name, "sacutils.studies.attacked.table"):
+            after.append("attacks")
         if profile.full and uses(name, "sacutils.studies.ablations"):
             after.append("ablations")
         # the tables of the reference runs and their provenance lie in folders below `results`

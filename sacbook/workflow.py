@@ -409,6 +409,10 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 
             verdicts.table(run)
             files.write_json(run.folder / "tables" / "headline.json", findings.of_run(run))
+        case "attacks":
+            from sacutils.studies import attacked
+
+            attacked.table(run)
         case "explorer":
             from . import explorer
 

@@ -19,7 +19,7 @@ from ..probes import PLACEBOS, PROBE_SETS, PUBLISHED
 from ..run import Run
 from ..steps import LABELS, MAIN_NEGATIVES, STEPS, Spec
 
-TABLES = ("zoo", "distances", "auc", "costs", "ablations", "verdicts")
+TABLES = ("zoo", "distances", "auc", "costs", "ablations", "verdicts", "attacks")
 """The tables of a run, by the names of their files."""
 Tables = dict[str, pd.DataFrame]
 """These tables by name, with the column ``seed`` in front."""

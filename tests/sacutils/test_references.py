@@ -12,7 +12,7 @@ from sacutils import run as runs
 from sacutils.probes import PROBE_SETS
 from sacutils.profiles import load_profile
 from sacutils.run import open_run
-from sacutils.studies import ablations, references, tables, verdicts
+from sacutils.studies import ablations, attacked, references, tables, verdicts
 from sacutils.studies.tables import SAC_W, select
 
 
@@ -33,6 +33,7 @@ def finished(run):
         files.write_text(run.folder / f"tables/{name}.csv", rows.to_csv(index=False))
     ablations.table(run)
     verdicts.table(run)
+    attacked.table(run)
     assert all(len(run.probes[name].index) for name in PROBE_SETS)
     return run
 
@@ -124,6 +125,21 @@ def test_a_source_that_is_given_again_is_replaced_and_the_others_stay(other, cop
     assert after["seed"].is_monotonic_increasing
     assert (select(after, seed=1)["distance"] == 0.5).all()
     pd.testing.assert_frame_equal(select(after, seed=0), select(before, seed=0))
+
+
+def test_a_source_may_lack_the_table_of_attacks(other, copy, tmp_path_factory):
+    path, alone = other.folder / "tables/attacks.csv", tmp_path_factory.mktemp("alone")
+    text = path.read_text()
+    path.unlink()
+    try:
+        references.collect([other], copy)
+        references.collect([other], alone)
+    finally:
+        files.write_text(path, text)
+    assert set(references.load("smoke", copy)["attacks"]["seed"]) == {0}
+    assert "attacks" not in references.load("smoke", alone)
+    references.collect([other], alone)
+    assert set(references.load("smoke", alone)["attacks"]["seed"]) == {1}
 
 
 def test_further_seeds_are_ordered_as_numbers(run, copy):
