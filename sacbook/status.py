@@ -18,7 +18,8 @@ from .jobs import Job
 
 STAGES = {
     **{"data": "data", "train": "zoo", "tables": "probes, answers, tables of SAC"},
-    **{"verdicts": "sibling test", "explorer": "explorer", "labpack": "lab pack"},
+    **{"verdicts": "sibling test", "attacks": "attacks on the fingerprint"},
+    **{"explorer": "explorer", "labpack": "lab pack"},
     **{"rival": "rivals", "comparison": "comparison", "ablations": "ablations"},
     **{"references": "reference runs, read", "notebook": "notebooks", "book": "book"},
 }
