@@ -26,7 +26,8 @@ STAGES = {
 """Stage of a run by the first word of the names of its jobs, in the order in which they run."""
 PRODUCTS = {
     **{"tables": "tables/sac_distances.csv", "verdicts": "tables/headline.json"},
-    **{"comparison": "tables/auc.csv", "ablations": "tables/ablations.csv"},
+    **{"attacks": "tables/attacks.csv", "comparison": "tables/auc.csv"},
+    **{"ablations": "tables/ablations.csv"},
     **{"references": "tables/references.json", "labpack": "lab/expected.json"},
     **{"explorer": "explorer/explorer.html", "book": "{home}/_build/{run}/html/index.html"},
 }

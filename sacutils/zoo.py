@@ -173,7 +173,7 @@ def make_quantised(spec: Spec, task: Task, get: Get) -> Made:
 class Zoo:
     """The models of a profile in a folder: each is loaded if it is there and intact, and trained
     otherwise, which is announced beforehand. File names hold the model's digest, so that runs with
-    other parameters share what is the same.
+    other parameters share what is the same, and several processes: one trains, the others wait.
     """
 
     def __init__(self, profile: Profile, folder: Path, material: Material) -> None:

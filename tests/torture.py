@@ -31,6 +31,7 @@ from sacutils import files
 ROOT = Path(__file__).resolve().parents[1]
 MADE = (".git", ".venv", "_build", "runs", ".snakemake", "__pycache__", ".*_cache", "*.egg-info")
 PATTERNS = ("zoo/*.safetensors", "probes/*.safetensors", "outputs/*.safetensors", "tables/*.csv")
+PAUSE = "mean seconds between two kills; choose more than a run needs to start its first job"
 TIMES = ("seconds_models", "seconds_make", "seconds_check")
 
 
@@ -116,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--pause", type=float, default=15, help="mean seconds between two kills")
+    parser.add_argument("--pause", type=float, default=15, help=PAUSE)
     parser.add_argument("--profile", default="smoke")
     given = parser.parse_args()
     log = Path(tempfile.mkdtemp(prefix="torture-")) / "log"
@@ -174,7 +175,7 @@ def main() -> None:
         f"one job killed: {wrong or 'told in one sentence, repaired by the next run'}", flush=True
     )
     second = folder.with_name("another folder")
-    shutil.copytree(ROOT, second, ignore=shutil.ignore_patterns(*MADE))
+    shutil.copytree(folder, second, ignore=shutil.ignore_patterns(*MADE))
     shared = share_a_zoo([folder, second], given.profile, log)
     for place in (folder, second):
         shared += differing(wanted, place / "runs" / given.profile)
