@@ -11,8 +11,10 @@ import shlex
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -98,10 +100,27 @@ def _build(profile: Profile) -> Path:
     return home() / "_build" / profile.run_name
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The number of processor cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _cluster(executor: str, cores: int | None) -> Path:
+    """The folder of Snakemake's settings for a cluster; a ``UserError`` if there is none, its
+    plugin is not installed, or `cores` are given, which are of this machine.
+    """
+    folder = home() / "profiles" / executor
+    if not (folder / "config.yaml").is_file():
+        known = ", ".join(path.parent.name for path in folder.parent.glob("*/config.yaml"))
+        raise UserError(f"executor = {executor!r} is not accepted; profiles/ has {known}.")
+    if cores:
+        limits = f"{(folder / 'config.yaml').relative_to(home())} says how many jobs there are"
+        raise UserError(f"cores = {cores} has no effect on a cluster; {limits} at once.")
+    if find_spec(f"snakemake_executor_plugin_{executor}") is None:
+        missing = f"snakemake-executor-plugin-{executor}"
+        raise UserError(f"{missing} is not installed; install it: pip install -e '.[cluster]'.")
+    return folder
 
 
 @app.command(rich_help_panel=READERS)
@@ -110,16 +129,25 @@ def book(
     seed: Seed = None,
     values: Set = None,
     full: Full = False,
-    cores: Annotated[int, typer.Option(min=1, help="Jobs at once.")] = cores(),
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at once, here; as many as there are cores.")
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="Hand the jobs to a cluster, as profiles/NAME has it: slurm.")
+    ] = None,
 ) -> None:
     """Train what is missing, execute the notebooks, render the book; interrupt it at will."""
     loaded = load_profile(profile, replaced(seed, values, full))  # refuses a wrong value
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(home() / "Snakefile")]
-    command += ["--cores", str(cores), "--scheduler", "greedy", "--keep-going", "--nolock"]
+    if executor:
+        command += ["--profile", str(_cluster(executor, cores))]
+    else:
+        command += ["--cores", str(cores or available_cores()), "--scheduler", "greedy"]
+    command += ["--keep-going", "--nolock"]
     command += ["--rerun-triggers", "params", "input", "--rerun-incomplete"]
     command += ["--quiet", "rules", "host", "reason", "--config", f"profile={profile}"]
-    # in a list, for Snakemake reads any other text as YAML
-    command += [f"overrides={json.dumps([json.dumps(loaded.overrides)])}"]
+    # no quote and no brace: Snakemake reads YAML, and hands it to a cluster's jobs as Python has it
+    command += [f"overrides={quote(json.dumps(loaded.overrides))}"]
     # torch's own threads would fight with the jobs side by side
     process = subprocess.Popen(command, cwd=home(), env={"OMP_NUM_THREADS": "1"} | os.environ)
     while True:
@@ -276,8 +304,6 @@ def pack_offline(
 @app.command(rich_help_panel=READERS)
 def lab() -> None:
     """Open the sources of the notebooks in JupyterLab, as notebooks, through jupytext."""
-    from importlib.util import find_spec
-
     if find_spec("jupyterlab") is None:
         raise UserError("JupyterLab is not installed; install the extra: pip install -e '.[lab]'.")
     # a double click on a script opens it as a notebook; a folder of settings of our own, so that
@@ -418,11 +444,16 @@ def reference(
 
 @app.command("picture", rich_help_panel=KEEPERS)
 def draw_picture() -> None:
-    """Draw the picture of the README from the reference run of `fashion`."""
-    from . import picture
+    """Draw the picture of the README from the reference run of `fashion`, and that of the jobs of
+    `paper`, with its tables.
+    """
+    from . import picture, scaling
 
-    files.write_text(picture.path(), picture.svg())
-    print(picture.path())
+    drawn = {picture.path(): picture.svg()}
+    drawn |= {picture.path().with_name(name): text for name, text in scaling.contents().items()}
+    for path, text in drawn.items():
+        files.write_text(path, text)
+        print(path)
 
 
 @app.command("launch", rich_help_panel=KEEPERS)
