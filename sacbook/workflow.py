@@ -12,8 +12,11 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -102,10 +105,27 @@ def _build(profile: Profile) -> Path:
     return home() / "_build" / profile.run_name
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The number of processor cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _cluster(executor: str, cores: int | None) -> Path:
+    """The folder of Snakemake's settings for a cluster; a ``UserError`` if there is none, its
+    plugin is not installed, or `cores` are given, which are of this machine.
+    """
+    folder = home() / "profiles" / executor
+    if not (folder / "config.yaml").is_file():
+        known = ", ".join(path.parent.name for path in folder.parent.glob("*/config.yaml"))
+        raise UserError(f"executor = {executor!r} is not accepted; profiles/ has {known}.")
+    if cores:
+        limits = f"{(folder / 'config.yaml').relative_to(home())} says how many jobs there are"
+        raise UserError(f"cores = {cores} has no effect on a cluster; {limits} at once.")
+    if find_spec(f"snakemake_executor_plugin_{executor}") is None:
+        missing = f"snakemake-executor-plugin-{executor}"
+        raise UserError(f"{missing} is not installed; install it: pip install -e '.[cluster]'.")
+    return folder
 
 
 @app.command(rich_help_panel=READERS)
@@ -114,7 +134,12 @@ def book(
     seed: Seed = None,
     values: Set = None,
     full: Full = False,
-    cores: Annotated[int, typer.Option(min=1, help="Jobs at once.")] = cores(),
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at once, here; as many as there are cores.")
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="Hand the jobs to a cluster, as profiles/NAME has it: slurm.")
+    ] = None,
 ) -> None:
     """Train what is missing, execute the notebooks, render the book; interrupt it at will."""
     loaded = load_profile(profile, replaced(seed, values, full))  # refuses a wrong value
@@ -123,7 +148,7 @@ def book(
     with files.locked(folder / "book", busy):
         for place in (home() / ".snakemake", folder, _build(loaded)):
             _prepare(place)
-        _make(loaded, cores)
+        _make(loaded, cores, executor)
     print(summary(loaded))
 
 
@@ -146,28 +171,33 @@ def _prepare(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _make(loaded: Profile, cores: int) -> None:
+def _make(loaded: Profile, cores: int | None, executor: str | None) -> None:
     """Let Snakemake make what is missing or out of date in a run."""
     plan = jobs.plan(loaded)
     own = state.outdated(loaded, plan)
     tasks = state.to_make(loaded, plan, own)
     if not own:
         return
-    print(state.cost_of(tasks, cores), flush=True)
+    print(state.cost_of(tasks, cores or available_cores()), flush=True)
     kept = f"runs/{loaded.run_name}/.plan.json"
     jobs.write_plan(home() / kept, plan)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(home() / "Snakefile")]
-    command += ["--cores", str(cores), "--scheduler", "greedy", "--keep-going", "--nolock"]
+    if executor:
+        command += ["--profile", str(_cluster(executor, cores))]
+    else:
+        command += ["--cores", str(cores or available_cores()), "--scheduler", "greedy"]
+    command += ["--keep-going", "--nolock"]
     command += ["--rerun-triggers", "params", "input", "--rerun-incomplete"]
     command += ["--quiet", "rules", "host", "reason", "--config", f"profile={loaded.name}"]
-    # in a list, for Snakemake reads any other text as YAML
-    command += [f"overrides={json.dumps([json.dumps(loaded.overrides)])}", f"plan={kept}"]
+    # no quote and no brace: Snakemake reads YAML, and hands it to a cluster's jobs as Python has it
+    command += [f"overrides={quote(json.dumps(loaded.overrides))}", f"plan={kept}"]
     # decided by content, also where Snakemake's memory is lost
     command += ["--forcerun", *own]
     # torch's own threads would fight with the jobs side by side
     environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | os.environ
     pipe: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with forked.server(environment) as place:
+    # a cluster's scheduler counts what its own jobs use
+    with nullcontext({}) if executor else forked.server(environment) as place:
         pipe |= {"env": environment | place, "cwd": home(), "errors": "replace"}
         process = subprocess.Popen(command, **pipe)
         code = progress.follow(process, tasks, _folder(loaded) / "book.log")
@@ -181,7 +211,7 @@ def status(
     profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
 ) -> None:
     """Say what a run has, what is out of date and why, and what it costs to make."""
-    print(state.text(load_profile(profile, replaced(seed, values, full)), cores()))
+    print(state.text(load_profile(profile, replaced(seed, values, full)), available_cores()))
 
 
 @app.command(
@@ -322,8 +352,6 @@ def pack_offline(
 @app.command(rich_help_panel=READERS)
 def lab() -> None:
     """Open the sources of the notebooks in JupyterLab, as notebooks, through jupytext."""
-    from importlib.util import find_spec
-
     if find_spec("jupyterlab") is None:
         raise UserError("JupyterLab is not installed; install the extra: pip install -e '.[lab]'.")
     # a double click on a script opens it as a notebook; a folder of settings of our own, so that
@@ -470,11 +498,16 @@ def reference(
 
 @app.command("picture", rich_help_panel=KEEPERS)
 def draw_picture() -> None:
-    """Draw the picture of the README from the reference run of `fashion`."""
-    from . import picture
+    """Draw the picture of the README from the reference run of `fashion`, and that of the jobs of
+    `paper`, with its tables.
+    """
+    from . import picture, scaling
 
-    files.write_text(picture.path(), picture.svg())
-    print(picture.path())
+    drawn = {picture.path(): picture.svg()}
+    drawn |= {picture.path().with_name(name): text for name, text in scaling.contents().items()}
+    for path, text in drawn.items():
+        files.write_text(path, text)
+        print(path)
 
 
 @app.command("launch", rich_help_panel=KEEPERS)

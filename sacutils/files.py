@@ -236,10 +236,14 @@ def write_record(path: Path, digest: str, **more: Any) -> None:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of `PACKAGES`, read without importing them."""
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in PACKAGES
-    }
+    """Versions of Python and of those of `PACKAGES` that are installed, read without importing
+    them: a machine that only trains has no need of what makes the book.
+    """
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 @cache

@@ -313,6 +313,8 @@ NAME = jobs.notebook_names()[0]
             ["recipes.nonsense.lr"],
         ),
         (("book", "--seed", "1", "--set", "seed=2"), ["seed", "twice"]),
+        (("book", "--executor", "nonsense"), ["nonsense", "slurm"]),
+        (("book", "--executor", "slurm", "--cores", "2"), ["cores = 2", "profiles/slurm"]),
         (("reference", "977", "--profile", "smoke"), ["missing"]),
         (("compare", "smoke", "nonsense"), ["nonsense", "smoke"]),
         (("launch", "somewhere", "--profile", "smoke"), ["repository.url", "_config.yml"]),
