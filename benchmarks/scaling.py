@@ -56,7 +56,7 @@ def measure(
             ):
                 if entries > LARGEST:
                     continue
-                again = rounds if entries <= LARGEST / 10 else 1
+                again = rounds if entries <= LARGEST / 100 else 1
                 found = [apart(lambda: work(n, m)) for _ in range(again)]  # noqa: B023
                 taken, before, peak = map(min, zip(*found, strict=True))
                 row = {"method": method, "probes": n, "suspects": m, "seconds": taken}

@@ -40,12 +40,12 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help, and a start without waiting for it
     help="Make the book: train what is missing, execute the notebooks, render the pages. "
     "Everything is read from and written to the copy of the repository that holds the working "
-    "directory, or that SAC_HOME names.",
+    "directory, or that SAC_HOME names. The last four verbs are for the workflow and for those who "
+    "publish; the others are for readers.",
 )
-READERS, KEEPERS = "For readers", "For the workflow and for those who publish"
-
 ProfileName = Annotated[str, typer.Option(help="A file profiles/NAME.yaml.")]
 Seed = Annotated[int | None, typer.Option(help="Replaces the profile's seed.")]
 Set = Annotated[
@@ -128,7 +128,7 @@ def _cluster(executor: str, cores: int | None) -> Path:
     return folder
 
 
-@app.command(rich_help_panel=READERS)
+@app.command()
 def book(
     profile: ProfileName = DEFAULT,
     seed: Seed = None,
@@ -206,7 +206,7 @@ def _make(loaded: Profile, cores: int | None, executor: str | None) -> None:
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=READERS)
+@app.command()
 def status(
     profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
 ) -> None:
@@ -215,7 +215,6 @@ def status(
 
 
 @app.command(
-    rich_help_panel=READERS,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def notebook(
@@ -262,7 +261,7 @@ def notebook(
     print(f"Executed notebook: {page}")
 
 
-@app.command(rich_help_panel=READERS)
+@app.command()
 def compare(
     a: Annotated[str, typer.Argument(help="A run: PROFILE KEY=VALUE ..., in one argument.")],
     b: Annotated[str, typer.Argument(help='Another one, for example "fashion seed=1".')],
@@ -276,7 +275,7 @@ def compare(
     print(f"Comparison: {page(*runs, home() / 'runs' / 'compared' / name)}")
 
 
-@app.command("handouts", rich_help_panel=READERS)
+@app.command("handouts")
 def write_handouts(
     profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
 ) -> None:
@@ -289,7 +288,7 @@ def write_handouts(
     print(f"Hand-outs: {folder}")
 
 
-@app.command("slides", rich_help_panel=READERS)
+@app.command("slides")
 def write_slides(
     profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
 ) -> None:
@@ -303,7 +302,7 @@ def write_slides(
     print(f"Slides: {folder / 'index.html'}")
 
 
-@app.command("pdf", rich_help_panel=READERS)
+@app.command("pdf")
 def print_pdf(
     profile: ProfileName = DEFAULT,
     seed: Seed = None,
@@ -323,7 +322,7 @@ def _print_pdf(profile: Profile) -> Path:
     return path
 
 
-@app.command("offline", rich_help_panel=READERS)
+@app.command("offline")
 def pack_offline(
     profile: ProfileName = DEFAULT,
     seed: Seed = None,
@@ -349,7 +348,7 @@ def pack_offline(
         print(f"Not made yet, so not in it: {', '.join(missing)}.")
 
 
-@app.command(rich_help_panel=READERS)
+@app.command()
 def lab() -> None:
     """Open the sources of the notebooks in JupyterLab, as notebooks, through jupytext."""
     if find_spec("jupyterlab") is None:
@@ -366,7 +365,7 @@ def lab() -> None:
     raise typer.Exit(subprocess.run(command, env=environment).returncode)
 
 
-@app.command(rich_help_panel=KEEPERS)
+@app.command()
 def step(
     name: Annotated[str, typer.Argument(help="Such as train-source.")],
     profile: ProfileName = DEFAULT,
@@ -484,7 +483,7 @@ def summary(profile: Profile) -> str:
     return "\n".join([*lines, f"The book: {_build(profile) / 'html' / 'index.html'}"])
 
 
-@app.command(rich_help_panel=KEEPERS)
+@app.command()
 def reference(
     seeds: Annotated[list[int], typer.Argument(help="Seeds of the finished full runs.")],
     profile: ProfileName = DEFAULT,
@@ -496,7 +495,7 @@ def reference(
     print(collect([_open(profile, replaced(seed, values, full=True)) for seed in seeds]))
 
 
-@app.command("picture", rich_help_panel=KEEPERS)
+@app.command("picture")
 def draw_picture() -> None:
     """Draw the picture of the README from the reference run of `fashion`, and that of the jobs of
     `paper`, with its tables.
@@ -510,7 +509,7 @@ def draw_picture() -> None:
         print(path)
 
 
-@app.command("launch", rich_help_panel=KEEPERS)
+@app.command("launch")
 def fill_launch(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
     profile: ProfileName = DEFAULT,

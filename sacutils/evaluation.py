@@ -78,6 +78,7 @@ def _source_term(spread: float, sources: int, level: float) -> float:
     return _quantile(level, sources - 1) * float(spread) if sources > 1 else 0.0
 
 
+@cache  # a table asks for the same value many times, above all for 1
 def score_interval(
     value: float,
     stolen: float,

@@ -143,13 +143,15 @@ def auc_table(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     names = ["probes", "n_probes", "form", "measure"]
     for key, part in table.groupby(names, sort=False):
+        models = _models(part)
         for attack in steps.ATTACKS:
             for negatives in steps.negative_sets(attack):
-                stolen, independent = groups(part, attack, negatives)
+                both = _compared(models.step, attack, negatives)
+                stolen, independent = (models.distance[group] for group in both)
                 if not len(stolen) or not len(independent):
                     continue
-                models = groups(part, attack, negatives, "model")
-                value = evaluation.auc(stolen, independent, tuple(map(clusters, models)))
+                alike = (clusters(models.name[group]) for group in both)
+                value = evaluation.auc(stolen, independent, tuple(alike))
                 row = dict(zip(names, key, strict=True))
                 row |= {"attack": LABELS[attack], "negatives": negatives}
                 row |= {"n_stolen": len(stolen), "n_independent": len(independent)}
