@@ -84,7 +84,7 @@ def standard(source: ModelFile, class_names: list[str], channels: int, side: int
     recipe = RECIPE.model_copy(update={"pad": max(1, side // 14)})
 
     def train(data: Path, seed: int, out: Path) -> None:
-        pool = read_pool(data, side, channels, class_names)
+        pool = read_pool(data, side, channels, class_names, most=10**9)
         cut = f"{pool.described} as memory allows; give your own training by --train"
         refuse(cut, {"": " drawn" in pool.described})
         training.pick_device("cpu")

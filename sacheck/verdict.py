@@ -96,8 +96,13 @@ def by_siblings(
     for form, k in dict.fromkeys(given):  # what is the same for all in one form is computed once
 
         def scores(models: list[Answers], form: str = form, k: int = k) -> torch.Tensor:
-            shown = [answers.convert(answers.shown_as(m, form, k), form, k) for m in models]
-            mass = torch.stack(shown)[:, torch.from_numpy(rows)]
+            shown = [answers.shown_as(m, form, k) for m in models]
+            if form == "labels":
+                predicted = np.stack([m.predicted[rows] for m in shown])
+                return siblings.scores(likelihood, torch.from_numpy(predicted))
+            mass = torch.stack([answers.convert(m, form, k) for m in shown])[
+                :, torch.from_numpy(rows)
+            ]
             return siblings.scores(likelihood, mass / mass.sum(-1, keepdim=True))
 
         here = [number for number, each in enumerate(given) if each == (form, k)]

@@ -21,7 +21,7 @@ BLOCKS = {
 
 
 def test_the_example_runs_as_printed(tmp_path):
-    for name in ("shapes.py", "train.py", "suspects.py"):
+    for name in ("mynet.py", "train.py"):
         (tmp_path / name).write_text(BLOCKS[name])
     script, there = re.subn(r"(?m)^PYTHON=.*$", f'PYTHON="{sys.executable}"', BLOCKS["check.sh"])
     done = subprocess.run(
@@ -34,18 +34,18 @@ def test_the_example_runs_as_printed(tmp_path):
     )
     said = done.stdout
     assert there == 1 and done.returncode == 0, said + done.stderr
-    assert "They will take about" in said and "Commitment: " in said
+    assert "Commitment: " in said and said.count("exit code 3") == 2
     measured = json.loads((tmp_path / "owned/power.json").read_text())
-    assert all(sum(found) for form in measured.values() for found in form["found"].values())
+    assert all(found["found"]["those brought"][0] for found in measured.values())
     for who, word in {
         "copy": "derivation",
         "student": "derivation",
         "stranger": "no evidence of derivation",
     }.items():
-        verdict = json.loads((tmp_path / f"{who}-verdict.json").read_text())["verdict"]
-        assert verdict["verdict"] == word, (who, verdict)
-        assert (tmp_path / f"{who}.html").stat().st_size > 50_000
-    assert said.count("exit code 3") == 2
+        assert re.search(rf"(?m)^\S+ +{word} +answers/{who}\.json$", said), said
+    verdict = json.loads((tmp_path / "verdict.json").read_text())["verdict"]
+    assert verdict["verdict"] == "derivation" and verdict["found"].keys() == {"of-00", "of-01"}
+    assert (tmp_path / "report.html").stat().st_size > 50_000
 
 
 def test_the_service_file_is_accepted():
