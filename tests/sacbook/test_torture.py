@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +31,8 @@ NOISY = "source(vgg_bn_s)#0 > extract_noisy(resnet_s)#0"
 """Has a random generator of its own besides those of the training."""
 
 
-def forked(work: Callable[[], None], output: Path) -> int:
-    """The exit status of a process that does some work; it says what it has to say in a file."""
+def fork(work: Callable[[], object], output: Path) -> int:
+    """Start a process that does some work, and says what it has to say in a file."""
     sys.stdout.flush()
     if (child := os.fork()) == 0:
         code = 1
@@ -47,7 +48,12 @@ def forked(work: Callable[[], None], output: Path) -> int:
             print(traceback.format_exc(), flush=True)
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return child
+
+
+def forked(work: Callable[[], object], output: Path) -> int:
+    """The exit status of a process as :func:`fork` starts it."""
+    return os.waitstatus_to_exitcode(os.waitpid(fork(work, output), 0)[1])
 
 
 def killed_at(number: int) -> None:
@@ -143,22 +149,25 @@ def test_kills_at_every_write_lose_and_corrupt_nothing(tiny, tmp_path):
 
 def test_two_processes_that_share_a_zoo_train_nothing_twice(tiny, tmp_path):
     run, said = tiny("shared"), tmp_path / "said"
-    if (child := os.fork()) == 0:
-        try:
-            forked(lambda: run.zoo.get(NOISY), said)
-        finally:
-            os._exit(0)
-    forked(lambda: run.zoo.get(NOISY), said)
-    os.waitpid(child, 0)
+    said.touch()
+    with files.locked(run.zoo.path(NOISY)):  # so that both have to wait
+        children = [fork(lambda: run.zoo.get(NOISY), said) for _ in range(2)]
+        deadline = time.monotonic() + 60
+        while said.read_text().count("waiting for it") < 2:
+            assert time.monotonic() < deadline, said.read_text()
+            time.sleep(0.01)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0], said.read_text()
     text = said.read_text()
-    assert text.count("1 of 1: ") == 1 and text.count("waiting for it") == 1, text
+    assert text.count("1 of 1: ") == 1, text
     assert {path.suffix for path in run.zoo.folder.iterdir()} <= {".safetensors", ".json", ""}
     assert files.matches(run.zoo.path(NOISY), run.zoo._digests[NOISY])
 
 
 def unshared(script: str) -> subprocess.CompletedProcess:
     """Run a shell script that may mount what it likes, as root of a name space of its own."""
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"]).returncode:
+    if not shutil.which("unshare") or subprocess.call(
+        ["unshare", "-rm", "true"], stderr=subprocess.DEVNULL
+    ):
         pytest.skip("this system lets nobody mount a file system of his own (unshare -rm)")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
     command = ["unshare", "-rm", "sh", "-ec", script]
