@@ -46,6 +46,8 @@ WANTED = ("source", "sibling", "surrogate", "finetune_all", "extract_label", "in
 WANTED += ("student_of_sibling", "control_sibling", "control_student", "control_reserve")
 """The kinds of model that are trained."""
 CONTROLS = ("control_student", "control_reserve")
+ASKING = 150
+"""Seconds that must be left to ask all models and to write the tables."""
 FILE = 15_000_000
 """Bytes of answers in one file, at most."""
 
@@ -73,18 +75,20 @@ def fresh_zoo(run: Run) -> Zoo:
 
 def train(run: Run, names: list[str], processes: int, until: float) -> list[str]:
     """Train what is missing of some models, several at once, parents first and the source before
-    all; returns what is still missing at the time `until`, of ``time.monotonic``.
+    all; returns what is left to train at the time `until`, of ``time.monotonic``.
 
     No model is started that would not be finished by then, if it took as long as the longest so
-    far.
+    far. What diverges with every seed is reported and left out, and so is what is made from it.
     """
     call = (run.profile.name, run.profile.overrides, run.shared.parent)
-    source, longest = run.zoo.source, 0.0
+    source, longest, lost = run.zoo.source, 0.0, set[str | None]()
     running: dict[Future, str] = {}
     with ProcessPoolExecutor(processes, card.processes()) as pool:
         while True:
             missing = run.zoo.missing(names)
             needs = {name: {run.zoo.specs[name].parent, source} - {name} for name in missing}
+            lost |= {name for name in missing if needs[name] & lost}
+            missing = [name for name in missing if name not in lost]
             ready = [name for name in missing if not needs[name].intersection(missing)]
             ready = [name for name in ready if name not in running.values()]
             free = processes - len(running) if time.monotonic() + longest < until else 0
@@ -92,8 +96,14 @@ def train(run: Run, names: list[str], processes: int, until: float) -> list[str]
             if not running:
                 return missing
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                longest = max(longest, future.result())
-                del running[future]
+                name = running.pop(future)
+                try:
+                    longest = max(longest, future.result())
+                except files.UserError as error:
+                    if name == source:
+                        raise
+                    print(f"{error} It is left out.")
+                    lost.add(name)
 
 
 def candidates(run: Run) -> tuple[torch.Tensor, int]:
@@ -116,7 +126,7 @@ def distances(run: Run, answers: Answers, begin: int) -> pd.DataFrame:
     service shows: columns of :func:`tables.distance_row`.
     """
     split, settings, seed = run.material.splits["probe"], run.profile.probes, run.profile.seed
-    count, predicted = settings.count, [run.zoo.source, *run.names("surrogate")]
+    count, predicted = settings.count, [run.zoo.source, *there(run, answers, "surrogate")]
     labels = [answers[name][: len(split.labels)].argmax(1) for name in predicted]
     places = {
         name: probes.make(name, split, labels, settings, seed).index
@@ -140,6 +150,11 @@ def distances(run: Run, answers: Answers, begin: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def there(run: Run, answers: Answers, *kinds: str) -> list[str]:
+    """The models of some kinds that answered."""
+    return [name for name in run.names(*kinds) if name in answers]
+
+
 def suspects(run: Run, answers: Answers) -> list[steps.Spec]:
     """The stolen and the independent models among those that answered."""
     return [spec for spec in run.evaluated() if spec.name in answers]
@@ -151,17 +166,18 @@ def sibling_test(run: Run, answers: Answers, begin: int) -> pd.DataFrame:
     A sibling, and a student of one, is judged without that sibling. Columns: suspect, group,
     derived, n_probes, p_siblings, rank_p, p_controls, p.
     """
-    own = [run.zoo.source, *run.names("sibling")]
+    own = [run.zoo.source, *there(run, answers, "sibling")]
+    helpers = there(run, answers, *CONTROLS)
     labels = torch.stack([answers[name][:begin].argmax(1) for name in own])
     images = begin // (1 + run.profile.probes.views)
     rows = []
     for count in run.profile.probes.contested:
         index = verdicts.choose(labels, images, count)
         theirs = torch.stack([answers[name][index].double().log_softmax(1) for name in own])
-        asked = [*run.names(*CONTROLS), *(spec.name for spec in suspects(run, answers))]
+        asked = [*helpers, *(spec.name for spec in suspects(run, answers))]
         given = torch.stack([answers[name][index].argmax(1) for name in asked])
         scores = dict(zip(asked, siblings.scores(theirs, given), strict=True))
-        controls = torch.stack([scores[name] for name in run.names(*CONTROLS)])
+        controls = torch.stack([scores[name] for name in helpers])
         for spec in suspects(run, answers):
             origin = spec.name.split(" > ")[0]
             kept = [i for i, name in enumerate(own) if name != origin or i == 0]
@@ -224,10 +240,10 @@ def main(arguments: list[str] | None = None) -> None:
     names = run.names(*WANTED)
     missing = train(run, names, given.processes, until)
     print(f"{len(names) - len(missing)} of {len(names)} models are there.")
-    if missing:
+    if missing or time.monotonic() + ASKING > until:
         print("Repeat the command to go on.")
         return
-    write(run, names, given.to, given.processes)
+    write(run, [name for name in names if run.zoo.path(name).exists()], given.to, given.processes)
     print(f"Answers and tables: {given.to}")
 
 

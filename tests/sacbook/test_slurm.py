@@ -5,6 +5,7 @@ Needs the smoke run that ``make test`` makes first. ``make cluster`` runs the wh
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -81,7 +82,7 @@ def test_killed_and_drained_jobs_change_no_table(tmp_path):
         with open(output, "w") as log:
             process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
         try:
-            node = subprocess.check_output(["hostname", "-s"], text=True).strip()
+            node = socket.gethostname().split(".")[0]
             update = ["scontrol", "update", f"NodeName={node}", "Reason=test"]
             wait_until(lambda states: states and states[0] != "PENDING", process)
             subprocess.run([*update, "State=DRAIN"], check=True)
