@@ -70,8 +70,7 @@ offline: .venv/.tools  ## one zip of the finished book that reads without a netw
 	@$(SACBOOK) offline $(OPTIONS)
 
 benchmarks: $(INSTALLED)  ## measure speed, after make book; the next one shows it on the page "How fast it is"
-	@for name in training fingerprints checking scaling; do "$(BIN)/python" -m benchmarks.$$name || exit 1; done
-	@"$(BIN)/python" -m benchmarks.book runs/fashion
+	@for name in training fingerprints checking scaling book; do "$(BIN)/python" -m benchmarks.$$name || exit 1; done
 
 lab: .venv/.lab  ## open the sources of the notebooks in JupyterLab, through jupytext
 	@$(SACBOOK) lab
