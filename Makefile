@@ -8,6 +8,7 @@ SET ?=
 FULL ?=
 TORCH ?=
 CORES ?=
+EXECUTOR ?=
 NAME ?=
 A ?=
 B ?=
@@ -23,7 +24,7 @@ export PYTHONPATH =
 export JUPYTER_PATH =
 
 BIN = .venv/bin
-PIP = "$(BIN)/python" -m pip install --quiet --disable-pip-version-check
+PIP = "$(BIN)/python" -m pip install --quiet --no-compile --disable-pip-version-check
 SACBOOK = "$(BIN)/python" -m sacbook
 OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(SEED),--seed "$(SEED)") $(if $(FULL),--full)
 TESTS = tests/sacbook/test_custom.py tests/sacbook tests/sacutils tests/sacheck
@@ -31,11 +32,11 @@ INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
 
-.PHONY: book test $(TESTS) notebook compare handouts slides pdf offline benchmarks lab clean help
+.PHONY: book test $(TESTS) cluster notebook compare handouts slides pdf offline benchmarks status torture lab clean help
 
-book: $(INSTALLED)  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES=)
+book: $(if $(EXECUTOR),.venv/.cluster,$(INSTALLED))  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES= EXECUTOR=slurm)
 	@cat $(INSTALLED)
-	@$(SACBOOK) book $(OPTIONS) $(if $(CORES),--cores "$(CORES)")
+	@$(SACBOOK) book $(OPTIONS) $(if $(CORES),--cores "$(CORES)") $(if $(EXECUTOR),--executor "$(EXECUTOR)")
 
 test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the strict book under the smoke profile, all tests
 	@"$(BIN)/python" -m sacbook.browsers
@@ -48,6 +49,10 @@ test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the 
 # side by side, one process each; those of the book often wait for the browser
 $(TESTS):
 	@"$(BIN)/python" -m pytest $@ $(if $(filter tests/sacbook,$@),--ignore tests/sacbook/test_custom.py)
+
+cluster: .venv/.tools .venv/.cluster  ## the whole smoke run through a Slurm on this machine, against the one without (root and apt)
+	@SAC_SET= $(SACBOOK) book --profile smoke
+	@"$(BIN)/python" -m pytest -s tests/sacbook/slurm.py
 
 notebook: $(INSTALLED)  ## execute one notebook with parameters: NAME=04_extraction ARGS="-p key value" (PROFILE= SEED= SET= FULL=1)
 	@$(SACBOOK) notebook "$(NAME)" $(OPTIONS) $(ARGS)
@@ -71,6 +76,12 @@ offline: .venv/.tools  ## one zip of the finished book that reads without a netw
 
 benchmarks: $(INSTALLED)  ## measure speed, after make book; the next one shows it on the page "How fast it is"
 	@for name in training fingerprints checking scaling book; do "$(BIN)/python" -m benchmarks.$$name || exit 1; done
+
+status: $(INSTALLED)  ## what a run has, what is out of date and why, what it costs to make (PROFILE= SEED= SET= FULL=1)
+	@$(SACBOOK) status $(OPTIONS)
+
+torture: .venv/.tools  ## kill a smoke run at a hundred random moments and compare what it computes (ARGS="--kills 100 --seed 0")
+	@SAC_SET= "$(BIN)/python" -m tests.torture $(ARGS)
 
 lab: .venv/.lab  ## open the sources of the notebooks in JupyterLab, through jupytext
 	@$(SACBOOK) lab
@@ -97,4 +108,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 .venv/.lab: $(INSTALLED)
 	@$(PIP) --constraint constraints.txt --editable '.[check,lab]'
+	@touch $@
+
+.venv/.cluster: $(INSTALLED)
+	@$(PIP) --constraint constraints.txt --editable '.[check,cluster]'
 	@touch $@

@@ -8,23 +8,28 @@ are never trained again.
 
 import json
 import sys
+from typing import get_args
+from urllib.parse import unquote
 
 from sacbook import jobs
 from sacbook.workflow import DEFAULT, quoted  # the name `workflow` is Snakemake's own here
 from sacutils import files, profiles
 
 try:
-    # values to replace are given by name (seed=1), or all in a list of one JSON text (overrides=)
-    VALUES = {key: config[key] for key in config if key not in ("profile", "overrides")}
-    VALUES |= json.loads(*config.get("overrides", ["{}"]))
+    # values to replace are given by name (seed=1), or all as JSON in the characters of an address (overrides=)
+    VALUES = {key: config[key] for key in config if key not in ("profile", "overrides", "plan")}
+    VALUES |= json.loads(unquote(config.get("overrides", "%7B%7D")))
     PROFILE = profiles.load_profile(config.get("profile", DEFAULT), VALUES)
-    JOBS = jobs.plan(PROFILE)
+    JOBS = jobs.read_plan(config["plan"]) if "plan" in config else jobs.plan(PROFILE)
 except (files.UserError, TypeError, ValueError) as error:
     sys.exit(f"Error: {error}")
 
 RUN = f"runs/{PROFILE.run_name}"
-CALL = quoted([sys.executable, "-m", "sacbook"])
+CALL = quoted([sys.executable, "-m", "sacbook.forked", "sacbook"])
 OPTIONS = quoted(["--profile", PROFILE.name, "--overrides", json.dumps(PROFILE.overrides)])
+# what a cluster is asked for beside the resources of profiles/slurm: a GPU for what trains or asks torchvision's networks
+LARGE = PROFILE.zoo.source in get_args(profiles.Large) and PROFILE.device != "cpu"
+WITHOUT = ("comparison", "references", "notebook", "book")
 
 
 for name, job in reversed(JOBS.items()):  # the last job, the book, is what is asked for
@@ -34,4 +39,5 @@ for name, job in reversed(JOBS.items()):  # the last job, the book, is what is a
         output: f"{RUN}/{job.output}"
         params: digest=job.digest
         priority: job.priority
-        shell: "{CALL} step {rule} {OPTIONS}"
+        resources: **({"gres": "gpu:1"} if LARGE and not name.startswith(WITHOUT) else {})
+        shell: "{CALL} step {rule} {OPTIONS} --made-from {params.digest}"

@@ -12,9 +12,9 @@
 # ## The answer in short
 #
 # The five parts of the data have {glue:text}`shared` images in common, and each has the classes in the same proportions. The {term}`source` is right on {glue:text}`accuracy` of
-# {glue:text}`n_test` test images, where guessing would reach {glue:text}`guess`: it {glue:text}`learnt`. It is wrong on {glue:text}`wrong_probes` of the {glue:text}`n_probe`
-# images that {term}`probes` are chosen from; a probe set takes {glue:text}`wanted`, so these are {glue:text}`enough`. The {term}`regime` of this build is *{glue:text}`regime`*. When a thief
-# asks about shifted images, a source that was trained with shifts is right on {glue:text}`with_shifted`, and one that never saw a shifted image on {glue:text}`without_shifted`.
+# {glue:text}`n_test` test images, and guessing would reach {glue:text}`guess`. It is wrong on {glue:text}`wrong_probes` of the {glue:text}`n_probe` images that {term}`probes` are chosen
+# from. That is {glue:text}`enough` for a probe set of {glue:text}`wanted`. When a thief asks about shifted images, a source that was trained with shifts is right on {glue:text}`with_shifted`, and
+# one that never saw a shifted image on {glue:text}`without_shifted`. The {term}`regime` of this build is *{glue:text}`regime`*.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -32,7 +32,7 @@
 #
 # 1. the five parts of the data are disjoint, and each has the classes in equal proportion;
 # 2. the source has learnt its task;
-# 3. it makes enough mistakes to choose probes from, because {term}`SAC-source` and {term}`SAC-w` ask about misclassified images.
+# 3. it makes enough mistakes to choose probes from: {term}`SAC-source` and {term}`SAC-w` ask about misclassified images.
 #
 # The released zoo of {cite:t}`guan2022sac` has one source, a torchvision VGG16-BN on CIFAR-10, and how it was trained is not published. Its probes are test images, and checkpoints
 # were selected by accuracy on the same test set (read in the code). Here the probes get a part of their own.
@@ -95,10 +95,10 @@ figures.say(n_classes=len(classes), regime=suspects.regime(run.profile), pad=pad
 # | `imagefolder` | your own | a folder per class |
 # :::
 #
-# The official training and test parts of a data set are pooled and divided anew, for we need five parts and not two. A network sees pixels as numbers in $[0, 1]$; the step from there
+# The official training and test parts of a data set are pooled and divided anew, because we need five parts. A network sees pixels as numbers in $[0, 1]$; the step from there
 # to $[-2, 2]$, $x \mapsto (x - 0.5)/0.25$, belongs to the network.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-data-samples", "caption": "The first images of the owner's part, a row per class (the first ten classes)."}, "image": {"alt": "The images of a row belong to one class, whose name stands at the left, and differ among themselves."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-data-samples", "caption": "The first images of the owner's part, a row per class (the first ten classes). Look for images that could stand in another row."}, "image": {"alt": "The images of a row belong to one class, whose name stands at the left, and differ among themselves."}}
 owner = splits["owner"]
 rows = {k: owner.pixels[owner.labels == i] for i, k in enumerate(classes[:10])}
 figures.images({name: pixels[:images_per_class] for name, pixels in rows.items()})
@@ -106,8 +106,8 @@ figures.images({name: pixels[:images_per_class] for name, pixels in rows.items()
 # %% [markdown]
 # ## Five parts that never mix
 #
-# Owner and thief have different images. Probes come from a third part. The {term}`reserve` is a fourth: the owner's, but unknown to the source, which
-# may have learnt its own training images by heart. Success is measured on a fifth:
+# Owner and thief have different images. Probes come from a third part. The {term}`reserve` is the fourth: these are the owner's too, but the source was not trained on them. Success
+# is measured on the fifth.
 
 # %% tags=["hide-input"]
 purposes = {
@@ -117,21 +117,16 @@ purposes = {
     "reserve": "trains the owner's surrogates and the other controls",
     "test": "accuracy and fidelity of models are measured on it",
 }
-counts = {
-    name: np.bincount(split.labels.cpu(), minlength=len(classes)) for name, split in splits.items()
-}
-counts = pd.DataFrame(counts, index=pd.Index(classes, name="class"))
+labels = {name: split.labels.cpu() for name, split in splits.items()}
+counts = pd.DataFrame({k: np.bincount(v, minlength=len(classes)) for k, v in labels.items()})
 table = pd.DataFrame({"images": counts.sum(), "smallest class": counts.min()})
-table["largest class"] = counts.max()
-table["what it is for"] = pd.Series(purposes)
-figures.table(
-    table.rename_axis("split").reset_index(),
-    caption="The splits: images of each, and what they are for",
-)
+table = table.assign(**{"largest class": counts.max(), "what it is for": pd.Series(purposes)})
+table = table.rename_axis("split").reset_index()
+figures.table(table, caption="The splits: images of each, and what they are for")
 
 # %% [markdown]
-# No model is trained on test images, and none is chosen by them. Where a page measures accuracy on other images as well, it says so. *Transfer* has images of another data set besides
-# ({doc}`06_transfer`). *Disjoint* is checked on every build, by number and by content:
+# No model is trained on test images, and none is chosen by them. Where a page measures accuracy on other images as well, it says so. {doc}`06_transfer` has images of another data set
+# besides. Every build checks that the splits are disjoint, by number and by content:
 
 # %%
 numbers = Counter(i for name in splits for i in run.material.index[name].tolist())
@@ -149,8 +144,8 @@ figures.say(shared=shared, twins=twins, deviation=f"{100 * deviation:.2f}")
 # {glue:text}`shared` images of the data set lie in two splits. Duplicates within the data set would look like memorisation, so they are counted too: {glue:text}`twins` pictures
 # occur, pixel for pixel, in more than one split.
 #
-# Each class has the same share everywhere; the largest deviation is {glue:text}`deviation` percentage points, which is rounding. Otherwise a test could recognise data instead of theft.
-# The choice depends on labels, sizes and seed only. Another seed gives another division, another source and other suspects.
+# Each class has the same share in each split, or a test could recognise data instead of theft. The largest deviation is {glue:text}`deviation` percentage points, from rounding.
+# The division depends on labels, sizes and seed only. Another seed gives another division, another source and other suspects.
 
 # %% [markdown]
 # ## The source
@@ -164,12 +159,10 @@ layers = [
     for name, module in source.named_modules()
     if next(module.children(), None) is None
 ]
+layers = pd.DataFrame(layers, columns=["layer", "kind", "weights"])
 figures.say(architecture=record["architecture"], weights=f"{record['parameters']:,}")
-figures.table(
-    pd.DataFrame(layers, columns=["layer", "kind", "weights"]),
-    {"weights": "{:,}"},
-    caption="Layers of the source and their trainable values",
-)
+caption = "Layers of the source and their trainable values"
+figures.table(layers, {"weights": "{:,}"}, caption=caption)
 
 # %% [markdown]
 # The source of this build is a {glue:text}`architecture` with {glue:text}`weights` trainable values. It minimises the cross-entropy to the true labels
@@ -184,7 +177,7 @@ figures.table(
 # %% tags=["hide-cell"]
 figures.table(suspects.recipe_table(run, "source"), caption="Recipe of the source")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-source-training", "caption": "Training of the source: mean loss and accuracy on the augmented batches of each epoch."}, "image": {"alt": "While the source trains, its mean loss falls and its accuracy on its own images rises."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-source-training", "caption": "Training of the source: mean loss and accuracy on the augmented batches of each epoch. Curves that still move at the right end would ask for more epochs."}, "image": {"alt": "While the source trains, its mean loss falls and its accuracy on its own images rises."}}
 frame = figures.training_frame(suspects.histories(run, {"source": run.zoo.source}))
 axes = {"x_label": "epoch", "y_label": "", "facet": "measure", "share_y": False}
 figures.curves(frame, "epoch", "value", role="model", **axes)
@@ -204,21 +197,16 @@ figures.curves(frame, "epoch", "value", role="model", **axes)
 asked, recipe = splits["attacker"].take(slice(0, images_asked)), run.profile.recipes.extract_label
 generator = torch.Generator().manual_seed(run.profile.seed)
 moved = data.augment(asked.pixels, recipe.pad, recipe.flip, generator)
-rows, right_on = [], {}
+rows, right_on, truth = [], {}, asked.labels.cpu()
 for regime, other in regimes.items():
     model = other.zoo.get(run.zoo.source)
     plain, shifted = (training.logits_of(model, x).argmax(1) for x in (asked.pixels, moved))
-    hits = [plain == asked.labels.cpu(), shifted == asked.labels.cpu(), plain != shifted]
-    shares = [evaluation.proportion_interval(h.double().mean().item(), len(h)) for h in hits]
+    shares = [suspects.share(hits) for hits in (plain == truth, shifted == truth, plain != shifted)]
     rows.append([regime, *map(str, shares)])
     right_on[regime] = shares[1]
-columns = "its training images were|right, plain|right, shifted|label changed by the shift".split(
-    "|"
-)
-figures.table(
-    pd.DataFrame(rows, columns=columns),
-    caption="The source on images of the attacker, plain and shifted, in both regimes",
-)
+columns = ["its training images were", "right, plain", "right, shifted", "label changed by shift"]
+caption = "The source on images of the attacker, plain and shifted, in both regimes"
+figures.table(pd.DataFrame(rows, columns=columns), caption=caption)
 
 # %% tags=["remove-cell"]
 known, unknown = right_on["shifted"], right_on["not shifted"]
@@ -226,8 +214,8 @@ lost = ["not clearly worse", "clearly worse"][known.low > unknown.high]
 figures.say(with_shifted=str(known), without_shifted=str(unknown), lost=lost)
 
 # %% [markdown]
-# On the shifted images the source that never saw one is **{glue:text}`lost`** than the other (clearly: the intervals do not overlap). Where it is, its students learn from poorer answers
-# than it could give. A detector may then find a *style of training* and be counted as finding theft. {doc}`13_what_reproduces` shows what changes from one regime to the other.
+# On the shifted images the source that never saw one is **{glue:text}`lost`** than the other (clearly: the intervals do not overlap). Where it is worse, its students learn from more wrong
+# labels, and a detector may recognise their *style of training* instead of the theft. {doc}`13_what_reproduces` shows what changes from one regime to the other.
 
 # %% [markdown]
 # ## Result
@@ -258,19 +246,19 @@ wrong_probes = (on_probe_split != probe.labels.cpu()).sum().item()
 wanted = run.profile.probes.count
 
 # %% tags=["remove-cell"]
-learnt = "has learnt its task" if accuracy.low > 1.5 / len(classes) else "has not learnt its task"
+learnt = "has learnt" if accuracy.low > 1.5 / len(classes) else "has not learnt"
 figures.say(accuracy=str(accuracy), n_test=f"{n:,}", guess=f"{1 / len(classes):.1%}")
 figures.say(train_accuracy=f"{record['train_accuracy']:.1%}", wanted=wanted, learnt=learnt)
 figures.say(wrong_probes=f"{wrong_probes:,}", n_probe=f"{len(probe.labels):,}")
 figures.say(enough="enough" if wrong_probes >= wanted else "too few")
 
 # %% [markdown]
-# On the {glue:text}`n_test` test images the source is right on **{glue:text}`accuracy`** (guessing: {glue:text}`guess`). On the owner's images, which it was trained on, it reaches
-# {glue:text}`train_accuracy`; a gap to the test accuracy is a trace of memorising. On the {glue:text}`n_probe` images of the probe split it is wrong {glue:text}`wrong_probes` times.
+# On the {glue:text}`n_test` test images the source is right on **{glue:text}`accuracy`** (guessing: {glue:text}`guess`), so it **{glue:text}`learnt`** its task. On the owner's images,
+# which it was trained on, it reaches {glue:text}`train_accuracy`. A gap between the two is a trace of memorising.
 #
 # ### Where it errs
 #
-# Mistakes are not spread evenly. The hardest class is *{glue:text}`hardest_class`*, on whose test images the source is right on {glue:text}`hardest_accuracy`.
+# The hardest class is *{glue:text}`hardest_class`*: the source is right on {glue:text}`hardest_accuracy` of its test images.
 
 # %% tags=["remove-cell"]
 confused = confusion_matrix(truth, predicted, labels=range(len(classes)))
@@ -293,12 +281,13 @@ figures.show("source_confusion", figures.heat(cells, "share of the true class", 
 # %% [markdown]
 # :::{glue:figure} source_confusion
 # :name: fig-source-confusion
-# :alt: Test images of the source by true and predicted class; the most frequent mistake is stated in the caption, and the mistakes gather in few cells off the diagonal.
+# :alt: The mistakes of the source gather in few pairs of classes; the most frequent one is {glue:text}`confused`.
 #
-# True against predicted class on test images; colour is the share of the true class. The most frequent mistake is {glue:text}`confused` ({glue:text}`confused_share` mistakes).
+# True against predicted class on test images; colour is the share of the true class. Mistakes gather in few pairs of classes. The most frequent one is {glue:text}`confused`
+# ({glue:text}`confused_share` mistakes).
 # :::
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-source-mistakes", "caption": "The test images whose true class the source finds least likely. Above each: the true class, after the arrow what the source says, and how sure it is."}, "image": {"alt": "On its worst mistakes the source is surer of a wrong class than of the true one; both classes and its probability stand above each image."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-source-mistakes", "caption": "The test images whose true class the source finds least likely. Above each: the true class, after the arrow what the source says, and how sure it is. It is sure of many of these mistakes."}, "image": {"alt": "On its worst mistakes the source is surer of a wrong class than of the true one; both classes and its probability stand above each image."}}
 hardest = probabilities[torch.arange(n), truth].argsort()[:mistakes_shown]
 titles = [
     f"{classes[truth[i]]}\n→ {classes[predicted[i]]}\n{probabilities[i].max():.2f}" for i in hardest
@@ -311,11 +300,11 @@ figures.images(pixels, {key: titles[part] for key, part in parts.items()})
 # %% [markdown]
 # ## What it means
 #
-# Where classes overlap, several answers are defensible, and which one a network gives is decided by its weights and not by the task. Two networks trained apart agree on the easy images
-# *because the images are easy*; on the hard ones they are free to differ. That is why misclassified images are the natural place to look for a fingerprint.
+# Where classes overlap, several answers are defensible, and which one a network gives is decided by its weights and not by the task. Two networks that were trained apart agree on the
+# easy images *because the images are easy*. On the hard ones they are free to differ, so the probes of {doc}`09_probes` are mistakes of the source.
 #
-# It is also a warning. Some mistakes are in the data: a mislabelled picture is "misclassified" by every good model, so sharing that mistake says nothing about theft.
-# {term}`SAC-w` does not remove such images. Whether they hurt shows in {doc}`07_independent_models` and {doc}`10_results`.
+# Some mistakes are in the data. A mislabelled picture is "misclassified" by every good model, so sharing that mistake says nothing about theft, and {term}`SAC-w` does not remove such
+# images. {doc}`07_independent_models` counts how many mistakes independent models share.
 
 # %% [markdown] tags=["exercise"]
 # ## On your own

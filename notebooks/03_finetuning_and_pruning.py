@@ -11,10 +11,10 @@
 #
 # ## The answer in short
 #
-# Of {glue:text}`n_all` copies made from the source's weights, {glue:text}`n_useful` lose at most {glue:text}`tolerance` percentage points of its accuracy. Mean {term}`fidelity`,
-# the share of test images on which a copy answers as the source does, is {glue:text}`fidelity_all` for Finetune-A and {glue:text}`fidelity_last` for Finetune-L. The most heavily
-# pruned copy, without {glue:text}`last_share` of the channels of the last convolution, has {glue:text}`last_fidelity`. The {glue:text}`n_rungs` pruned copies are **one chain**: each was
-# made from the one before, and gives the same label as that one on {glue:text}`neighbours` of the test images.
+# Of {glue:text}`n_all` copies made from the source's weights, {glue:text}`n_useful` lose at most {glue:text}`tolerance` percentage points of its accuracy. {term}`Fidelity <fidelity>` is the
+# share of test images on which a copy answers as the source does: on average {glue:text}`fidelity_all` for Finetune-A and {glue:text}`fidelity_last` for Finetune-L. The most heavily
+# pruned copy, without {glue:text}`last_share` of the channels of the last convolution, has {glue:text}`last_fidelity`. The {glue:text}`n_rungs` pruned copies are **one chain**, because
+# each was made from the one before. A copy gives the same label as the one before on {glue:text}`neighbours` of the test images.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -28,16 +28,16 @@
 #
 # ## The claim under test
 #
-# On the models released with SAC, the {term}`AUC` printed for Finetune-A, Finetune-L and Pruning is 1.00 each (read in {cite:t}`song2023modelgif`, who do not say which SAC variant
-# it is). On other models, of {cite:t}`marginfinger2024`, it is 1.00 for fine-tuning and 0.60 for pruning, with {term}`SAC-w` as with {term}`SAC-m` (read in their evaluation).
+# {cite:t}`song2023modelgif` print an {term}`AUC` of 1.00 for Finetune-A, Finetune-L and Pruning on the models released with SAC; they do not say which SAC variant it is. On models of
+# their own, {cite:t}`marginfinger2024` have 1.00 for fine-tuning and 0.60 for pruning, with {term}`SAC-w` as with {term}`SAC-m` (read in their evaluation).
 #
 # Before an AUC can mean anything, these copies have to be worth stealing. So this page asks: **do they keep the accuracy of the source, and do they still answer as it does?**
 # The AUC itself is in {doc}`10_results`.
 #
 # ```{admonition} Two things to know about the published number
 # :class: warning
-# In the released zoo every fine-tuned and pruned model is a VGG16-BN, as the source is, and *no* CIFAR-10 negative is: a detector of the architecture would score 1.00 on these rows
-# (read in the code). And of fifteen pruned checkpoints only the ten lightest enter the AUC (read in the code). Here the source's architecture is among the independent models
+# Both were read in the released code. Every fine-tuned and pruned model there is a VGG16-BN, as the source is, and *no* independent CIFAR-10 model is: a detector of the architecture
+# would score 1.00 on these rows. Of fifteen pruned checkpoints only the ten lightest enter the AUC. Here the source's architecture is among the independent models
 # ({doc}`07_independent_models`), and the whole ladder counts.
 # ```
 #
@@ -55,7 +55,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from sacutils import attacks, data, evaluation, figures, models, training
+from sacutils import attacks, data, evaluation, figures, training
 from sacutils.run import open_run, provenance_line
 from sacutils.studies import suspects
 
@@ -121,27 +121,17 @@ print(name)
 # %% [markdown]
 # ### What moved?
 #
-# Compare each layer's weights $w_T$ of a copy with the source's $w_S$. Finetune-L must not have moved anything outside the last block:
-
+# Compare each layer's weights $w_T$ of a copy with the source's $w_S$, by the relative change $\lVert w_T - w_S\rVert / \lVert w_S\rVert$. Finetune-L must not have moved anything outside
+# the last block:
 
 # %%
-def weight_change(copy: torch.nn.Module) -> dict[str, float]:
-    own = dict(copy.named_parameters())
-    layers = {name: weight for name, weight in source.named_parameters() if weight.ndim > 1}
-    return {k: ((own[k] - weight).norm() / weight.norm()).item() for k, weight in layers.items()}
-
-
-firsts = {step: run.names(step)[0] for step in ("finetune_all", "finetune_last")}
-moved = pd.DataFrame({step: weight_change(run.zoo.get(name)) for step, name in firsts.items()})
-last_block = {id(weight) for weight in models.head_of(source).parameters()}
-inside = [id(source.get_parameter(name)) in last_block for name in moved.index]
-assert (moved.loc[~pd.Series(inside, moved.index), "finetune_last"] == 0).all()
+moved = suspects.weight_changes(run, "finetune_all", "finetune_last")
+of_last = moved["step"] == "finetune_last"
+assert (moved.loc[of_last & ~moved["last"], "change"] == 0).all()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-finetune-weights", "caption": "Relative change of each layer's weights, for the first model of each kind. Finetune-L moves nothing but the last block."}, "image": {"alt": "Finetune-A changes the weights of all layers. Finetune-L changes those of the last block only: its line is at zero before it."}}
-long = moved.rename(lambda key: key.removeprefix("1.").removesuffix(".weight"))
-long = long.rename_axis("layer").reset_index().melt("layer", var_name="step", value_name="change")
 norms = r"$\Vert w_T-w_S\Vert\,/\,\Vert w_S\Vert$"
-figures.curves(long, "layer", "change", role="step", x_label="layer", y_label=norms)
+figures.curves(moved, "layer", "change", role="step", x_label="layer", y_label=norms)
 
 # %% [markdown]
 # ### How do the copies do?
@@ -153,7 +143,7 @@ figures.curves(long, "layer", "change", role="step", x_label="layer", y_label=no
 # $$ (eq-fidelity)
 #
 # over the {glue:text}`n_test` test images. For comparison, the source's accuracy is {glue:text}`source_accuracy`. The table gives the mean over models, lowest and highest in brackets.
-# (*Queries*: images of the thief, shifted and flipped as in training. Nobody is asked here, but extraction asks about such images.)
+# *Queries* are images of the thief, shifted and flipped as in training. Nobody is asked here, but extraction asks about such images.
 
 # %%
 answers = suspects.predictions(run, [run.zoo.source, name])
@@ -174,8 +164,8 @@ figures.table(suspects.group_table(tuned), caption="Fine-tuned copies: accuracy 
 # $$ (eq-activity)
 #
 # The share $\rho$ of channels with the smallest $a_c$ is masked: scale and shift of their batch normalisation are set to zero and held there, so that these channels are zero for
-# every input. Then the rest is fine-tuned as in {eq}`eq-finetune`. The next rung begins where this one ended, measures the activity again, and has a larger $\rho$; a
-# channel once silenced stays silent, and the masks are nested. Each rung is a stolen model, and all rungs together are **one chain**.
+# every input. Then the rest is fine-tuned as in {eq}`eq-finetune`. The next rung begins where this one ended, measures the activity again, and has a larger $\rho$. A channel that was
+# silenced stays silent. Each rung is a stolen model, and all rungs together are **one chain**.
 
 # %% tags=["hide-cell"]
 released = {"lr": "0.001", "epochs": "about 2,056 images every 50 channels", "batch": "256"}
@@ -193,9 +183,7 @@ figures.table(
 
 # %%
 layer, parts = attacks.last_normalisation(source), []
-hook = layer.register_forward_hook(
-    lambda _, inputs, output: parts.append(output.relu().mean((0, 2, 3)))
-)
+hook = layer.register_forward_hook(lambda *seen: parts.append(seen[-1].relu().mean((0, 2, 3))))
 pixels = run.zoo.task(run.names("prune")[0]).images.pixels  # of the attacker's, this thief's own
 training.logits_of(source, pixels)
 hook.remove()
@@ -211,9 +199,8 @@ def silent_in(model: torch.nn.Module) -> torch.Tensor:
 pruned = suspects.suspects(run, "prune")
 first = pruned.iloc[0]
 least_active = activity.argsort(stable=True)[: int(first["fraction"] * len(activity))]
-assert set(silent_in(run.zoo.get(first["name"])).nonzero().flatten().tolist()) == set(
-    least_active.tolist()
-)
+silent = silent_in(run.zoo.get(first["name"])).nonzero().flatten()
+assert torch.equal(silent, least_active.cpu().sort().values)
 print(f"{len(least_active)} of {len(activity)} channels are silent on the first rung")
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pruning-silent", "caption": "Activity of each channel of the source's last convolution on attacker data; the colour says at which rung it falls silent, as read off the stored weights. The order can differ from that of the bars, since the activity is measured anew at each rung."}, "image": {"alt": "The first rung silences the channels that are least active in the source; later rungs can silence channels that are more active in the source than some that stay."}}
@@ -230,8 +217,8 @@ figures.bars(parts_of, "activity", "channel, most active first", **axes)
 # %% [markdown]
 # ## Result
 #
-# Every rung with the 95 % interval of {eq}`eq-wilson`. The columns behind it compare its fidelity with that of the rung before on the *same* images: a difference in percentage points
-# with its paired 95 % interval. The last column is the share of images on which both rungs give the same label (the first rung: on which it agrees with the source).
+# Every rung has the 95 % interval of {eq}`eq-wilson`. *Change* is its fidelity minus that of the rung before on the *same* images, in percentage points with a paired 95 % interval. The
+# last column is the share of images on which both rungs give the same label (the first rung: on which it agrees with the source).
 
 # %%
 answers = suspects.predictions(run, [run.zoo.source, *pruned["name"]])
@@ -244,18 +231,15 @@ for k, rung in enumerate(pruned.itertuples(), 1):
     shares = {"accuracy": rung.accuracy, "fidelity": same[k].mean().item()}
     shares = {key: evaluation.proportion_interval(share, n_test) for key, share in shares.items()}
     row = {"silent": f"{rung.fraction:.0%}"} | {key: str(share) for key, share in shares.items()}
-    row["fidelity, change"] = str(evaluation.Difference(value, value - half, value + half))
+    row["change"] = str(evaluation.Difference(value, value - half, value + half))
     neighbour = (answers[k] == answers[k - 1]).double().mean().item()
     rows.append(row | {"verdict": verdict, "same as the rung before": neighbour})
     long += [(rung.fraction, measure, *share) for measure, share in shares.items()]
 ladder = pd.DataFrame(rows)
-figures.table(
-    ladder,
-    {"same as the rung before": "{:.1%}"},
-    caption="The pruning ladder, rung by rung: what each step changes",
-)
+caption = "The pruning ladder, rung by rung: what each step changes"
+figures.table(ladder, {"same as the rung before": "{:.1%}"}, caption=caption)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pruning-ladder", "caption": "Accuracy and fidelity along the ladder; the bands are 95 % intervals over test images. The dashed line is the accuracy of the source."}, "image": {"alt": "Accuracy and fidelity of the pruned copies against the share of silent channels; the table above states on which rungs fidelity rises or falls beyond its interval."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pruning-ladder", "caption": "Accuracy and fidelity along the ladder; the bands are 95 % intervals over test images. The dashed line is the accuracy of the source. Look for the rung at which either leaves its band."}, "image": {"alt": "Accuracy and fidelity of the pruned copies against the share of silent channels; the table above states on which rungs fidelity rises or falls beyond its interval."}}
 long = pd.DataFrame(long, columns=["fraction", "measure", "value", "low", "high"])
 axes = {"x_label": "share of silent channels", "y_label": "share of test images"}
 axes["levels"] = {"source": accuracy}
@@ -263,24 +247,20 @@ figures.curves(long, "fraction", "value", hue="measure", **axes)
 
 # %% [markdown]
 # Fidelity *rises* beyond its interval on {glue:text}`rises` of {glue:text}`n_rungs` rungs and falls on {glue:text}`falls`. The interval covers which test images were drawn. It
-# does not cover chance in training: each rung is a single fine-tuning, with its own order of images. One ladder cannot tell whether the mask or this training moved the
-# fidelity; more ladders with other seeds could.
+# does not cover chance in training: each rung is a single fine-tuning, with its own order of images. One ladder cannot tell whether the mask or this training moved the fidelity.
+# More ladders with other seeds could.
 
 # %% tags=["remove-cell"]
 everyone = pd.concat([tuned, pruned])
 mean, last = tuned.groupby("step")["fidelity"].mean(), ladder.iloc[-1]
 fidelities = [part["fidelity"].to_numpy() for _, part in tuned.groupby("step")]  # A, L
 gap = evaluation.mean_difference(fidelities[1], fidelities[0])
-nearer = ["Finetune-A stays nearer", "neither stays clearly nearer", "Finetune-L stays nearer"]
+words = ("Finetune-A stays nearer", "neither stays clearly nearer", "Finetune-L stays nearer")
+figures.say(nearer=suspects.word(gap, *words), gap=str(gap), tolerance=f"{100 * tolerance:g}")
 figures.say(n_all=len(everyone), n_useful=int((everyone["accuracy"] >= accuracy - tolerance).sum()))
-figures.say(tolerance=f"{100 * tolerance:g}", gap=str(gap))
-figures.say(nearer=nearer[1 + (gap.low > 0) - (gap.high < 0)])
-figures.say(
-    fidelity_all=f"{mean['finetune_all']:.1%}", fidelity_last=f"{mean['finetune_last']:.1%}"
-)
-figures.say(
-    last_share=last["silent"], last_accuracy=last["accuracy"], last_fidelity=last["fidelity"]
-)
+figures.say(fidelity_all=f"{mean['finetune_all']:.1%}")
+figures.say(fidelity_last=f"{mean['finetune_last']:.1%}", last_share=last["silent"])
+figures.say(last_accuracy=last["accuracy"], last_fidelity=last["fidelity"])
 figures.say(rises=int((ladder["verdict"] == "rises").sum()), n_rungs=len(ladder))
 figures.say(neighbours=suspects.spread(ladder["same as the rung before"][1:]))
 figures.say(falls=int((ladder["verdict"] == "falls").sum()))
@@ -293,12 +273,12 @@ figures.say(falls=int((ladder["verdict"] == "falls").sum()))
 # %% [markdown]
 # ## What it means
 #
-# These attacks start *at* the source and walk away from it; how far is a matter of learning rate, epochs and $\rho$. A copy with high fidelity is an easy case for any fingerprint,
+# These attacks start *at* the source and walk away from it. How far they go depends on learning rate, epochs and $\rho$. A copy with high fidelity is an easy case for any fingerprint,
 # and an AUC near one on such copies says little about the fingerprint. The copies with the lowest fidelity are the harder test. Read a missed copy together with its
 # accuracy, because a thief gains little from a bad model.
 #
-# A caution on what is counted: the rungs of one ladder descend from one another, so that {glue:text}`n_rungs` pruned models are one unit of evidence and not {glue:text}`n_rungs`. The
-# fine-tuned models descend from one source. An interval over such models is a statement about this ladder and this source; {doc}`10_results` counts the ladder once.
+# The rungs of one ladder descend from one another, so the {glue:text}`n_rungs` pruned models are one unit of evidence; {doc}`10_results` counts the ladder once. The fine-tuned models
+# descend from one source. An interval over such models is a statement about this ladder and this source.
 
 
 # %% [markdown] tags=["exercise"]
@@ -326,9 +306,7 @@ assert silenced([0.3, 0.1, 0.2, 0.5], 0.5) == {1, 2} and silenced([0.3, 0.1, 0.2
 # %% [markdown] tags=["exercise"]
 # **3. How small is a pruned model?** The last convolution has 64 channels, each with a kernel of 32 × 3 × 3 weights, and a picture of 4 × 4. A linear layer of 128 units reads them. Of these two matrices, how many weights does a network without three quarters of the channels need? Call the number `needed`.
 # %% tags=["solution"]
-needed = (
-    64 * 32 * 3 * 3 + 64 * 4 * 4 * 128
-) // 4  # a silent channel needs neither kernel nor readers
+needed = (64 * 32 * 3 * 3 + 64 * 4 * 4 * 128) // 4  # neither its kernel nor what reads it
 # %% tags=["test"]
 assert needed == 37376
 # %% [markdown] tags=["exercise"]
@@ -340,13 +318,13 @@ assert needed == 37376
 # other = open_run(profile, overrides | {"recipes.finetune_all.lr": rate})
 # figures.table(suspects.group_table(suspects.suspects(other, "finetune_all")))
 # ```
-# Only Finetune-A is trained again, because only its recipe changed. A copy can leave the source for another solution that is as good: a thief who can afford more training can trade fidelity for safety.
+# Only Finetune-A is trained again, because only its recipe changed. A copy can leave the source for another solution that is as good, so a thief who can afford more training can give up fidelity to hide.
 # :::
 # %% [markdown] tags=["exercise"]
 # **5. A combination.** A thief prunes and then fine-tunes for long. Which of the two measures would you watch to decide when the copy stops being a copy?
 # %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# Neither decides it: being a copy is a matter of *history*, not of behaviour. Fidelity measures what a test can hope to see. A model with the fidelity of an independently trained one ({doc}`07_independent_models`) cannot be told from it by comparing labels on typical images; the probes have to be better than that.
+# Neither decides it, because being a copy is a matter of *history*. Fidelity measures what a test can hope to see. A model with the fidelity of an independent one ({doc}`07_independent_models`) cannot be told from it by comparing labels on typical images.
 # :::
 
 # %% [markdown]

@@ -25,9 +25,9 @@
 #
 # ## The claim under test
 #
-# On the models released with SAC the {term}`AUC` printed for Extract-L and for Extract-P is 1.00 each, against 0.81 for IPGuard and 0.83 to 0.97 for CAE and EWE (read in
-# {cite:t}`song2023modelgif`). On other models, of {cite:t}`marginfinger2024`, {term}`SAC-w` has 0.26 on Extract-L and 0.24 on Extract-P: *below* one half, for there the
-# independent models lie nearer to the source than the extracted ones (read in their evaluation).
+# On the models released with SAC, {cite:t}`song2023modelgif` print an {term}`AUC` of 1.00 for Extract-L and for Extract-P. IPGuard has 0.81 there, CAE and EWE have 0.83 to 0.97. On
+# models of their own, {cite:t}`marginfinger2024` have 0.26 and 0.24 for {term}`SAC-w`, *below* one half: the independent models lie nearer to the source than the extracted ones
+# (read in their evaluation).
 #
 # Both can be true, because the way a student is trained decides how near it comes to the source. This page asks the question that comes first:
 # **do these students imitate the source more closely than independent models resemble it anyway?** The AUC is in {doc}`10_results`.
@@ -159,10 +159,9 @@ print(f"{len(p):,} rows of probabilities, softened without the logits")
 released = {"lr": "0.05 (L), 0.1 (P)", "epochs": "200", "batch": "512", "momentum": "0.9"}
 released |= {"weight_decay": "0.0005", "schedule": "cosine, stepped per batch", "pad": "4"}
 released |= {"flip": "yes", "temperature": "20", "soft_weight": "0.9"}
-figures.table(
-    suspects.recipe_table(run, "source", *kinds, released=released),
-    caption="Recipes of the source, the students and the independent models",
-)
+recipe_rows = suspects.recipe_table(run, "source", *kinds, released=released)
+caption = "Recipes of the source, the students and the independent models"
+figures.table(recipe_rows, caption=caption)
 
 # %% [markdown]
 # Now ask the source about the thief's first images, once plain and once as the students' training sees them. True labels are used here only to examine the source:
@@ -173,25 +172,16 @@ part = mine.take(slice(0, images_asked))
 moved = data.augment(part.pixels, recipe.pad, recipe.flip, generator)
 truth, plain = part.labels.cpu(), logits.argmax(1)
 shifted = training.logits_of(source, moved).argmax(1)
-
-
-def share(hits: torch.Tensor) -> str:
-    return str(evaluation.proportion_interval(hits.double().mean().item(), len(hits)))
-
-
-shares = {"right on plain images": share(plain == truth)}
-shares |= {"right on augmented images": share(shifted == truth)}
-shares |= {"label changed by the augmentation": share(plain != shifted)}
-figures.table(
-    pd.DataFrame(shares.items(), columns=["the source", "share"]),
-    caption="The source on the images that it is asked about, with 95 % intervals",
-)
-
+hits = {"is right on plain images": plain == truth, "is right on augmented ones": shifted == truth}
+hits["changes its label with the augmentation"] = plain != shifted
+shares = {words: str(suspects.share(each)) for words, each in hits.items()}
+shares = pd.DataFrame(shares.items(), columns=["the source", "share"])
+figures.table(shares, caption="The source on the images that it is asked about")
 
 # %% tags=["remove-cell"]
-*_, changed = shares.values()
-figures.say(changed=changed, source_pad=recipes.source.pad, independent_pad=recipes.independent.pad)
-figures.say(student_pad=recipe.pad, regime=suspects.regime(run.profile))
+figures.say(changed=shares["share"].iloc[-1], source_pad=recipes.source.pad)
+figures.say(independent_pad=recipes.independent.pad, student_pad=recipe.pad)
+figures.say(regime=suspects.regime(run.profile))
 
 image = part.pixels[p.max(1).values.argmin()]
 copies = data.augment(image.expand(variants, *image.shape), recipe.pad, recipe.flip, generator)
@@ -206,16 +196,16 @@ figures.show("extract_variants", figures.images({"": pixels}, {"": titles}))
 #
 # :::{glue:figure} extract_variants
 # :name: fig-extract-variants
-# :alt: The source does not say the same about all variants of one doubtful image; its label and confidence stand above each variant.
+# :alt: The source does not say the same about all variants of one doubtful image; one augmentation changes its label on {glue:text}`changed` of the images.
 #
-# The image that the source is least sure of, plain at the left, then as the student's training sees it. Above: the source's label and how sure it is.
+# The image that the source is least sure of, plain at the left, then as the student's training sees it. Above: the source's label and how sure it is. Look for a label that changes.
 # :::
 #
 # In this build, of the {term}`regime` *{glue:text}`regime`*, training images were shifted by up to {glue:text}`source_pad` pixels for the source, {glue:text}`independent_pad` for independent models
-# and {glue:text}`student_pad` for students (0: not at all). Where these numbers differ, a student differs from an independent model in two ways, since it learnt from answers *and* in another style.
+# and {glue:text}`student_pad` for students (0: not at all). Where these numbers differ, a student differs from an independent model in two ways: it learnt from answers *and* in another style.
 #
 # **The bill.** Every image of every epoch is one query. Each Extract-L student of this page costs {glue:text}`bill_label` queries, each Extract-P student
-# {glue:text}`bill_probability`; in the released code it is about five million, from 200 epochs (read).
+# {glue:text}`bill_probability`. In the released code it is about five million, from 200 epochs (read).
 #
 # ```{dropdown} Traps in the released scripts
 # :color: warning
@@ -226,27 +216,25 @@ figures.show("extract_variants", figures.images({"": pixels}, {"": titles}))
 # %% [markdown]
 # ## Result
 #
-# The independent models had attacker images with their *true* labels. Every model is measured on test images and *on the thief's own queries*: on images that it was trained on, shifted and
-# flipped as in its training (for an independent model: the images that it would have asked about). All four numbers are in the record of the model.
+# The independent models had attacker images with their *true* labels. Every model is measured on test images and *on queries*: images that it was trained on, shifted and flipped as in its
+# training. A student asked the source about these; an independent model would have.
 
 # %%
 everyone, level = suspects.suspects(run, *kinds), suspects.stranger(run)
 students = everyone[everyone["step"] != "independent"]
-figures.table(
-    suspects.group_table(students, stranger=level),
-    caption="Extracted students: how good they are and how much they copy",
-)
+caption = "Extracted students: how good they are and how much they copy"
+figures.table(suspects.group_table(students, stranger=level), caption=caption)
 
 # %% [markdown]
-# *A stranger* is the mean of the independent models on attacker data, whose fidelity is {glue:text}`fidelity_independent` and whose accuracy is {glue:text}`accuracy_independent`. A student
-# with less fidelity is a poor copy. It stays among the stolen models, since it was made by the theft, but whoever fails to find it has missed little: {glue:text}`n_weak` of {glue:text}`n_students`.
+# *A stranger* is the mean of the independent models on attacker data. Its fidelity is {glue:text}`fidelity_independent`, its accuracy {glue:text}`accuracy_independent`. A student
+# with less fidelity is a poor copy. These are {glue:text}`n_weak` of {glue:text}`n_students`. They stay among the stolen models, since they were made by the theft, but whoever fails to find one
+# has missed little.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-extract-architectures", "caption": "Every student and every independent model on attacker data, by architecture: accuracy and fidelity on test images, and fidelity on the model's own queries. Bars are 95 % Wilson intervals over images. Compare within an architecture."}, "image": {"alt": "Whether students or independent models repeat more of the source's answers depends on the architecture and on whether test images or queries are counted; the tables state it in numbers."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-extract-architectures", "caption": "Every student and every independent model on attacker data, by architecture: accuracy and fidelity on test images, and fidelity on the model's own queries. Bars are 95 % Wilson intervals over images. Compare within an architecture."}, "image": {"alt": "Mean fidelity on test images is {glue:text}`fidelity_label` for Extract-L students, {glue:text}`fidelity_probability` for Extract-P students and {glue:text}`fidelity_independent` for independent models."}}
 measures = ["accuracy", "fidelity", "query_fidelity"]
 long = everyone.melt(["architecture", "step", "n"], measures, "measure")
 long["n"] = long["n"].where(long["measure"] != "query_fidelity", min(QUERIES, len(mine.labels)))
-bounds = [evaluation.proportion_interval(row.value, row.n) for row in long.itertuples()]
-long["low"], long["high"] = zip(*[(share.low, share.high) for share in bounds], strict=True)
+long = suspects.with_intervals(long, "value")
 long["measure"] = long["measure"].map(suspects.MEASURES)
 axes = {"label": "share of images", "facet": "measure"}
 figures.points(long, "value", "architecture", role="step", **axes)
@@ -260,14 +248,13 @@ for step in ("extract_label", "extract_probability"):
     for measure in measures[1:]:
         theirs, others = (by_step[k][measure].to_numpy() for k in (step, "independent"))
         gap = evaluation.mean_difference(theirs, others)
-        verdict = ["less close", "not clearly closer", "closer"][1 + (gap.low > 0) - (gap.high < 0)]
+        verdict = suspects.word(gap, "less close", "not clearly closer", "closer")
         verdicts[step, measure] = verdict
         row = {"students": steps.LABELS[step], "models": f"{len(theirs)} / {len(others)}"}
         row |= {"measure": suspects.MEASURES[measure], "difference": str(gap)}
         rows.append(row | {"students are": verdict})
-figures.table(
-    pd.DataFrame(rows), caption="Are students closer to the source than independent models?"
-)
+caption = "Are students closer to the source than independent models?"
+figures.table(pd.DataFrame(rows), caption=caption)
 
 # %% tags=["remove-cell"]
 label = steps.LABELS["independent"]
@@ -290,9 +277,9 @@ for word, step in {"label": kinds[0], "probability": kinds[1], "independent": ki
 #
 # ### Thieves of other styles
 #
-# The student above asks in the loop, about shifted images, and serves what it learnt. Others do it differently. They ask about each plain image **once** and keep that answer for all of its shifted
-# versions; they ask about **plain** images only; they meet a **noisy** service, which replaces {glue:text}`noise` of its answers by a random class. Or they go on: an Extract-L student is
-# **fine-tuned**, **pruned** by half (where it has batch normalisation), or its weights are rounded to **int8**. Such a chain is as stolen as its first link.
+# The thief above asks in the loop, about shifted images, and serves what it learnt. Another asks about each plain image **once** and keeps that answer for all of its shifted versions. A third
+# asks about **plain** images only. A fourth meets a **noisy** service, which replaces {glue:text}`noise` of its answers by a random class. Others go on from an Extract-L student: they
+# **fine-tune** it, **prune** it by half (where it has batch normalisation), or round its weights to **int8**. What such a chain makes counts as stolen.
 
 # %% tags=["hide-input"]
 if run.profile.full:
@@ -307,10 +294,11 @@ shown
 # %% [markdown]
 # ## What it means
 #
-# An independent model is right where the source is right, and so agrees with it on every easy image for free. What a student adds, it adds on the few images on which models
-# differ. If the gap in fidelity is not clear, fidelity on typical images will not find the student. And a gap says only that the student had *a* teacher:
+# An independent model is right where the source is right, and so it agrees with the source on every easy image without having copied it. A student can add agreement only on the few images
+# on which models differ. If the gap in fidelity is not clear, fidelity on typical images will not find the student. A clear gap says only that the student had *a* teacher;
 # {doc}`07_independent_models` shows students of another. {doc}`10_results` tests whether probes on the source's mistakes find a student.
-# Read a published AUC on extraction beside the fidelity of the students and the augmentation of the source. Where these are not reported, you cannot know what was found.
+#
+# Read a published AUC on extraction beside the fidelity of the students and the augmentation of the source. Without these two it does not say what was found.
 
 # %% [markdown] tags=["exercise"]
 # ## On your own

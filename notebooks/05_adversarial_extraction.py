@@ -11,29 +11,28 @@
 #
 # ## The answer in short
 #
-# Under attack with the recipe's radius, hardened students are right on {glue:text}`robust_after` of {glue:text}`n_attacked` test images on average, against {glue:text}`robust_before` before
-# hardening: a change of {glue:text}`mean_gain` percentage points over {glue:text}`n_pairs` students. Hardening is therefore **{glue:text}`hardened_word`** in this build. Clean
-# {term}`accuracy` changes by {glue:text}`change_accuracy` points and {term}`fidelity` by {glue:text}`change_fidelity`. A hardened student gives the same label as its own parent on
-# {glue:text}`same_as_parent` of the test images; two Extract-L students that have nothing in common but their teacher do so on {glue:text}`same_as_other`.
+# When {glue:text}`n_attacked` test images are attacked with the recipe's radius, hardened students are right on {glue:text}`robust_after` of them, and on {glue:text}`robust_before` before
+# hardening. The change over {glue:text}`n_pairs` students is {glue:text}`mean_gain` percentage points, so hardening is **{glue:text}`hardened_word`** in this build. Clean {term}`accuracy`
+# changes by {glue:text}`change_accuracy` points and {term}`fidelity` by {glue:text}`change_fidelity`. A hardened student gives the same label as its own parent on
+# {glue:text}`same_as_parent` of the test images; two Extract-L students of other architectures do so on {glue:text}`same_as_other`.
 #
 # ```{admonition} What you will do
 # :class: tip
-# Take the students of the last page and harden them by adversarial training (*Extract-Adv*), as a thief would who wants to get rid of a fingerprint. **You learn** projected
-# gradient descent; why adversarial training was expected to defeat fingerprints made of adversarial examples; how to measure whether a model was hardened at all.
+# Take the students of the last page and harden them by adversarial training (*Extract-Adv*), as a thief would who wants to get rid of a fingerprint.
+#
+# **You learn** projected gradient descent; why adversarial training was expected to defeat fingerprints made of adversarial examples; how to measure whether a model was hardened at all.
+#
 # **You need** {doc}`04_extraction` and gradients with respect to the input; {glue:text}`needs`.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
-# On the models released with SAC, the {term}`AUC` printed for Extract-Adv is 0.92 for SAC, 0.54 for IPGuard and 0.52 for CAE (read in {cite:t}`song2023modelgif`). The last two make
-# their probes by moving images to or across the source's decision boundary; a student whose boundary has moved answers them like a stranger. The abstract of
-# {cite:t}`guan2022sac` says that {term}`SAC-m` needs no adversarial examples (read). On other models, of {cite:t}`marginfinger2024`, SAC-w has 0.00 and SAC-m 0.06 on this attack
-# (read in their evaluation).
+# On the models released with SAC, {cite:t}`song2023modelgif` print an {term}`AUC` of 0.92 for SAC, 0.54 for IPGuard and 0.52 for CAE on Extract-Adv. The last two make their probes by
+# moving images to or across the source's decision boundary; a student whose boundary has moved answers them like a stranger. The abstract of {cite:t}`guan2022sac` says that
+# {term}`SAC-m` needs no adversarial examples. On models of their own, {cite:t}`marginfinger2024` have 0.00 for SAC-w and 0.06 for SAC-m (read in their evaluation).
 #
 # This page asks what has to hold first: **does the hardening change the students' decision boundary, and do they remain good copies?** The AUC is in {doc}`10_results`.
-
-# %% [markdown]
+#
 # ## Parameters
 
 # %% tags=["parameters"]
@@ -51,7 +50,7 @@ from IPython.display import Markdown
 from scipy.spatial.distance import pdist
 from scipy.stats import ttest_1samp
 
-from sacutils import attacks, data, evaluation, figures, training
+from sacutils import attacks, data, figures, training
 from sacutils.run import open_run, provenance_line
 from sacutils.steps import LABELS
 from sacutils.studies import suspects
@@ -103,7 +102,7 @@ figures.say(epochs=recipe.epochs)
 # code (read).
 #
 # A hardening has to *harden*, or Extract-Adv is Extract-L counted twice. With a small radius, a small rate and few epochs, as in the released recipe, small students may stay what they were. The recipe of
-# this build has a radius of {glue:text}`radius` grey levels in {glue:text}`epochs` epochs; the table below has all of it, and the result says whether it was enough.
+# this build has a radius of {glue:text}`radius` grey levels in {glue:text}`epochs` epochs. The result says whether this was enough.
 
 # %%
 name = run.names("extract_adversarial")[0]
@@ -138,18 +137,10 @@ print(name)
 
 # %% tags=["hide-input"]
 released = {"lr": "0.001", "epochs": "2", "batch": "256", "momentum": "none"}
-released |= {
-    "weight_decay": "none",
-    "schedule": "none",
-    "pad": "4",
-    "flip": "yes",
-    "pgd_steps": "30",
-}
-released |= {"pgd_step": "about 1 (1/256)", "pgd_radius": "about 4 (4/256)"}
-figures.table(
-    suspects.recipe_table(run, "extract_adversarial", released=released),
-    caption="Recipe of hardening, here and in the released code",
-)
+released |= {"weight_decay": "none", "schedule": "none", "pad": "4", "flip": "yes"}
+released |= {"pgd_steps": "30", "pgd_step": "about 1 (1/256)", "pgd_radius": "about 4 (4/256)"}
+rows = suspects.recipe_table(run, "extract_adversarial", released=released)
+figures.table(rows, caption="Recipe of hardening, here and in the released code")
 
 # %% [markdown]
 # Attack the student with the true labels, and ask its hardened version about the same images:
@@ -177,31 +168,27 @@ order = gone.int().argsort(descending=True, stable=True)[:examples]
 difference = perturbed[order].int() - test.pixels[order].int()
 magnified = (128 + 127 / recipe.pgd_radius * difference).clamp(0, 255).to(torch.uint8)
 rows = {"clean": test.pixels[order], "difference": magnified, "attacked": perturbed[order]}
-labels = {
-    kind: [classes[k] for k in training.logits_of(student, rows[kind]).argmax(1)]
-    for kind in ("clean", "attacked")
-}
-figures.show(
-    "adversarial_examples", figures.images(rows, labels | {"difference": [""] * len(order)})
-)
+labels = {"difference": [""] * len(order)}
+for kind in ("clean", "attacked"):
+    labels[kind] = [classes[k] for k in training.logits_of(student, rows[kind]).argmax(1)]
+figures.show("adversarial_examples", figures.images(rows, labels))
 largest = (perturbed.int() - test.pixels.int()).abs().max().item()
 assert largest <= recipe.pgd_radius + 0.5
-figures.say(
-    student=run.zoo.specs[name].parent, largest=largest, gain=f"{127 / recipe.pgd_radius:.0f}"
-)
-figures.say(lost=int(gone.sum()), still=int((gone & right["hardened"]).sum()))
+figures.say(student=run.zoo.specs[name].parent, largest=largest)
+figures.say(gain=f"{127 / recipe.pgd_radius:.0f}", lost=int(gone.sum()))
+figures.say(still=int((gone & right["hardened"]).sum()))
 
 # %% [markdown]
 # :::{glue:figure} adversarial_examples
 # :name: fig-adversarial-examples
-# :alt: The attacked images show the same objects as the clean ones, and the student gives most of those shown another label.
+# :alt: The attacked images show the same objects as the clean ones; {glue:text}`lost` of {glue:text}`n_attacked` images that the student had right are lost to the attack.
 #
-# Above: clean images with the label of the student {glue:text}`student`. Middle: the perturbation, magnified {glue:text}`gain` times; medium grey means no change. Below: the attacked images and
-# the label that the student gives them.
+# Above: clean images with the label of the student {glue:text}`student`. Middle: the perturbation, magnified {glue:text}`gain` times; medium grey means no change. Below: the attacked images,
+# which look as before, and the label that the student gives them.
 # :::
 #
-# No pixel moved by more than {glue:text}`largest` grey levels. Of the first {glue:text}`n_attacked` test images, {glue:text}`lost` that the student had right are lost to the attack. Of those same
-# images its hardened version gets {glue:text}`still` right. (An attack made against one model need not succeed against another.)
+# No pixel moved by more than {glue:text}`largest` grey levels. Of the first {glue:text}`n_attacked` test images, {glue:text}`lost` that the student had right are lost to the attack. Its
+# hardened version gets {glue:text}`still` of these right. That alone shows no hardening, because an attack on one model need not succeed against another.
 
 # %% [markdown]
 # ## Result: are they hardened?
@@ -215,29 +202,19 @@ for kind in kinds:
         model = run.zoo.get(model_name)
         for strength in (0, 0.5, 1, 2):
             pixels = attacked(model, strength) if strength else test.pixels
-            hits = training.logits_of(model, pixels).argmax(1) == truth
-            value, low, high = evaluation.proportion_interval(
-                hits.double().mean().item(), len(hits)
-            )
-            row = {
-                "architecture": architecture,
-                "step": kind,
-                "radius": strength * recipe.pgd_radius,
-            }
-            rows.append(row | {"accuracy": value, "low": low, "high": high})
+            accuracy = suspects.share(training.logits_of(model, pixels).argmax(1) == truth)
+            row = {"architecture": architecture, "step": kind, "accuracy": accuracy.value}
+            row |= {"low": accuracy.low, "high": accuracy.high}
+            rows.append(row | {"radius": strength * recipe.pgd_radius})
 robust = pd.DataFrame(rows)
 at_radius = robust[robust["radius"] == recipe.pgd_radius]
 at_radius = at_radius.pivot(index="architecture", columns="step", values="accuracy")[[*kinds]]
 gained = 100 * (at_radius["extract_adversarial"] - at_radius["extract_label"])
 interval = ttest_1samp(gained, 0).confidence_interval()
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-adversarial-robustness", "caption": "Accuracy against the radius of the perturbation, before and after hardening. Radius 0 are clean images; bars are 95 % Wilson intervals over the images."}, "image": {"alt": "Every model loses accuracy as the radius grows; the table below says by how much hardening slows this."}}
-axes = {
-    "x_label": "radius (grey levels)",
-    "y_label": "accuracy",
-    "facet": "architecture",
-    "columns": 2,
-}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-adversarial-robustness", "caption": "Accuracy against the radius of the perturbation, before and after hardening. Radius 0 are clean images; bars are 95 % Wilson intervals over the images. Hardening shows where its line lies above the other."}, "image": {"alt": "Accuracy falls as the radius grows; at the recipe's radius it is {glue:text}`robust_before` before and {glue:text}`robust_after` after hardening."}}
+axes = {"x_label": "radius (grey levels)", "y_label": "accuracy"}
+axes |= {"facet": "architecture", "columns": 2}
 figures.curves(robust, "radius", "accuracy", role="step", band=False, limits=(0, 1), **axes)
 
 # %% tags=["hide-input"]
@@ -255,27 +232,22 @@ figures.say(robust_after=f"{at_radius['extract_adversarial'].mean():.1%}")
 
 # %% [markdown]
 # At the radius of the recipe {glue:text}`n_gained` of {glue:text}`n_pairs` students are more accurate under attack after hardening. The mean change is {glue:text}`mean_gain` points (95 % interval
-# over the students): hardening is **{glue:text}`hardened_word`**. Where it is not shown, a result on Extract-Adv says how a fingerprint does on a student that was trained a little longer. It says
-# nothing about a boundary that has moved.
+# over the students): hardening is **{glue:text}`hardened_word`**. Where it is not shown, a result on Extract-Adv is a result on students that were trained a little longer, and not on a boundary
+# that has moved.
 #
 # ## Result: are they still copies?
 #
-# Accuracy and fidelity on all clean test images and on the thief's own queries; mean over models, lowest and highest in brackets. (*A stranger* is as in {doc}`04_extraction`.)
+# The table has accuracy and fidelity on all clean test images and on the thief's own queries: mean over models, lowest and highest in brackets. *A stranger* is as in {doc}`04_extraction`.
 
 # %% tags=["hide-input"]
-everyone = pd.concat([before, after])
-figures.table(
-    suspects.group_table(everyone, stranger=suspects.stranger(run)),
-    caption="Students before and after hardening: accuracy and fidelity",
-)
+rows = suspects.group_table(pd.concat([before, after]), stranger=suspects.stranger(run))
+figures.table(rows, caption="Students before and after hardening: accuracy and fidelity")
 
 # %%
 pairs = after.merge(before, left_on="parent", right_on="name", suffixes=("", "_before"))
 first = list(suspects.first_of_each(run, "extract_label").values())
-models = [*pairs["name"], *pairs["parent"], *first]
-hardened_labels, parents, others = suspects.predictions(run, models).split(
-    [len(pairs), len(pairs), len(first)]
-)
+models, sizes = [*pairs["name"], *pairs["parent"], *first], [len(pairs), len(pairs), len(first)]
+hardened_labels, parents, others = suspects.predictions(run, models).split(sizes)
 agreement = (hardened_labels == parents).double().mean(1)
 between = 1 - pdist(others.numpy(), "hamming")  # students of one teacher, other architectures
 
@@ -290,8 +262,8 @@ figures.say(units="units of their own" if agreement.mean() < between.mean() else
 
 # %% [markdown]
 # Over {glue:text}`n_all` pairs, clean accuracy changes by {glue:text}`change_accuracy` points and fidelity by {glue:text}`change_fidelity`. A hardened student and its own parent give the same label on
-# {glue:text}`same_as_parent` of the test images; Extract-L students of different architectures do so on {glue:text}`same_as_other`. Beside the Extract-L models that they began as, the Extract-Adv
-# models are therefore **{glue:text}`units`** of evidence (of their own: if they agree with their parents less than those students do with each other).
+# {glue:text}`same_as_parent` of the test images; Extract-L students of different architectures do so on {glue:text}`same_as_other`. If the first share is not smaller than the second, the
+# Extract-Adv models add little to the Extract-L models that they began as. Here they are **{glue:text}`units`** of evidence.
 
 # %% [markdown]
 # ## What it means
@@ -299,7 +271,7 @@ figures.say(units="units of their own" if agreement.mean() < between.mean() else
 # Hardening that works moves the boundary *near images*, and with it the answers to every probe that was placed near the source's boundary on purpose. Natural images, even hard ones, are not aimed
 # at the boundary in this way. Read any fingerprint's result on Extract-Adv together with the numbers above: accuracy under attack, fidelity, and agreement with the parent.
 #
-# The released recipe is a small rate for two epochs with 30 steps (read). A bolder recipe can gain robustness and may pay with fidelity, until little is left of the source (exercise 4).
+# The released recipe is a small rate for two epochs with 30 steps (read). A bolder recipe can gain robustness and may lose fidelity, until little is left of the source.
 
 
 # %% [markdown] tags=["exercise"]

@@ -11,9 +11,9 @@
 #
 # ## The answer in short
 #
-# On the new labels Transfer-A is {glue:text}`gap_transfer_all` percentage points more or less accurate than models trained from scratch, and Transfer-L {glue:text}`gap_transfer_last` (a minus sign:
-# less). On corrupted images Transfer-10C reaches {glue:text}`damaged_transfer_corrupted` and models from scratch {glue:text}`damaged_independent_corrupted`. Stealing pays on
-# {glue:text}`n_pays` of these three tasks in this build, with {glue:text}`epochs_transfer` epochs for the thief against {glue:text}`epochs_scratch` from scratch on the new labels.
+# Stealing pays on {glue:text}`n_pays` of three tasks in this build. On the new labels the accuracy of Transfer-A minus that of models trained from scratch is {glue:text}`gap_transfer_all`
+# percentage points, and that of Transfer-L {glue:text}`gap_transfer_last`. The thief trained for {glue:text}`epochs_transfer` epochs there, the others for {glue:text}`epochs_scratch`. On
+# corrupted images Transfer-10C reaches {glue:text}`damaged_transfer_corrupted` and models from scratch reach {glue:text}`damaged_independent_corrupted`.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -21,17 +21,15 @@
 # model when its last layer is replaced; how two models with different classes can be compared; why each of these attacks needs independent models of its own.
 # **You need** {doc}`03_finetuning_and_pruning`; {glue:text}`needs`.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
-# On the models released with SAC, the {term}`AUC` printed for Transfer-A, Transfer-L and Transfer-10C is 1.00 each. IPGuard, CAE and EWE have no entry for the first two (read in
-# {cite:t}`song2023modelgif`); whoever compares labels has nothing to compare when the labels are others. There the new task is the first ten classes of CIFAR-100, and CIFAR-10C for the third attack (read in
-# the code). On other models, of {cite:t}`marginfinger2024`, SAC-w has 0.68 and SAC-m 0.75 for transfer (read in their evaluation).
+# On the models released with SAC, {cite:t}`song2023modelgif` print an {term}`AUC` of 1.00 for Transfer-A, Transfer-L and Transfer-10C. IPGuard, CAE and EWE have no entry for the first
+# two, because they compare labels, and the labels are others. There the new task is the first ten classes of CIFAR-100, and CIFAR-10C for the third attack (read in the code). On models
+# of their own, {cite:t}`marginfinger2024` have 0.68 for SAC-w and 0.75 for SAC-m on transfer (read in their evaluation).
 #
 # This page asks: **is the stolen start worth anything for the new task**, so that a thief would do this at all? The AUC is in {doc}`10_results`.
-
-# %% [markdown]
+#
 # ## Parameters
 
 # %% tags=["parameters"]
@@ -76,11 +74,9 @@ figures.say(n_new_classes=len(new_classes))
 # The source was trained on {glue:text}`old_name`. The thief wants a classifier for **{glue:text}`new_name`**, has {glue:text}`n_new` images of its {glue:text}`n_new_classes` classes, and brings
 # them to the shape of the source's input:
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-samples", "caption": "Training images of the new task, a row per class (the first ten classes)."}, "image": {"alt": "The new task shows other things than the source was trained on; the classes of both have nothing in common."}}
-rows = {
-    name: new.pixels[new.labels == k][:images_per_class] for k, name in enumerate(new_classes[:10])
-}
-figures.images(rows)
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-samples", "caption": "Training images of the new task, a row per class (the first five classes). None of them is a class of the source."}, "image": {"alt": "The new task shows other things than the source was trained on; the classes of both have nothing in common."}}
+pixels = {name: new.pixels[new.labels == k] for k, name in enumerate(new_classes[:5])}
+figures.images({name: part[:images_per_class] for name, part in pixels.items()})
 
 # %% [markdown]
 # Write the source as $f_S = h_S \circ g_S$ with the last linear layer $h_S$. The thief throws $h_S$ away, draws a fresh layer $h$ with as many outputs as there are new classes, and trains on the
@@ -101,11 +97,8 @@ figures.images(rows)
 name = run.names("transfer_all")[0]
 thief = copy.deepcopy(source)
 models.replace_last(thief, len(new_classes), seed=run.zoo.task(name).seed)
-x, y, index = (
-    data.to_float(new.pixels[:batch]),
-    new.labels[:batch],
-    torch.arange(min(batch, len(new.labels))),
-)
+x, y = data.to_float(new.pixels[:batch]), new.labels[:batch]
+index = torch.arange(len(y))
 with torch.no_grad():
     loss = -thief(x).log_softmax(1)[index, y].mean()
     library, _ = training.cross_entropy_to(new.labels)(thief, x, index)
@@ -124,30 +117,17 @@ print(name)
 # :pyobject: finetune
 # ```
 
-# %% tags=["hide-input"]
-figures.table(
-    suspects.recipe_table(run, *stolen[:2], honest[0], stolen[2], honest[1]),
-    caption="Recipes of transfer and of the independent models for the same tasks",
-)
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-training", "caption": "Training on the new labels, from the source and from a random start: mean loss and accuracy on the augmented batches, first model of each kind and architecture."}, "image": {"alt": "All curves level off; the final accuracies are compared on test images below."}}
-first = {"Transfer-A": run.names("transfer_all")[0], "Transfer-L": run.names("transfer_last")[0]}
-for architecture, other in suspects.first_of_each(run, "independent_transfer").items():
-    first[f"from scratch, {architecture}"] = other
-curves = figures.training_frame(suspects.histories(run, first))
-curves["step"] = curves["model"].map(
-    {label: run.zoo.specs[other].step for label, other in first.items()}
-)
-axes = {"x_label": "epoch", "y_label": "", "facet": "measure", "share_y": False}
-figures.curves(curves, "epoch", "value", hue="model", role="step", **axes)
+# %% tags=["hide-cell"]
+rows = suspects.recipe_table(run, *stolen[:2], honest[0], stolen[2], honest[1])
+figures.table(rows, caption="Recipes of transfer and of the independent models for the same tasks")
 
 # %% [markdown]
 # ## Corrupted images
 #
 # *Transfer-10C* keeps the classes and changes the pictures: the thief fine-tunes the source, as in {eq}`eq-finetune`, on corrupted copies of the attacker's images, and gets a model for bad cameras. The
-# name comes from CIFAR-10-C {cite:p}`hendrycks2019corruptions`. Here each image gets one corruption at random, at one moderate strength:
+# name comes from CIFAR-10-C {cite:p}`hendrycks2019corruptions`. Here each image gets one corruption at random, at one moderate strength.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-corruptions", "caption": "Each corruption on the same images."}, "image": {"alt": "The objects stay recognisable under every corruption of this page."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-corruptions", "caption": "Each corruption on the same images. You can still name what they show."}, "image": {"alt": "The objects stay recognisable under every corruption of this page."}}
 some = run.material.splits["test"].take(slice(0, 10))
 rows = {"clean": some.pixels}
 for kind in corruptions.CORRUPTIONS:
@@ -160,14 +140,7 @@ figures.images(rows)
 # The relative change of each layer's weights, $\lVert w_T - w_S\rVert / \lVert w_S\rVert$ (a new last layer of another shape has no counterpart and is left out):
 
 # %%
-rows = []
-for step in stolen:
-    weights = dict(run.zoo.get(run.names(step)[0]).named_parameters())
-    for layer, weight in source.named_parameters():
-        if weight.ndim > 1 and weights[layer].shape == weight.shape:
-            change = ((weights[layer] - weight).norm() / weight.norm()).item()
-            rows.append({"layer": layer.removesuffix(".weight"), "step": step, "change": change})
-changes = pd.DataFrame(rows)
+changes = suspects.weight_changes(run, *stolen)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-weights", "caption": "Relative change of each layer's weights, for the first model of each kind. Transfer-L leaves the convolutions alone."}, "image": {"alt": "Transfer-L is at zero before the classifier block; Transfer-A changes all layers."}}
 axes = {"x_label": "layer", "y_label": r"$\Vert w_T-w_S\Vert\,/\,\Vert w_S\Vert$"}
@@ -176,23 +149,19 @@ figures.curves(changes, "layer", "change", role="step", **axes)
 # %% [markdown]
 # ## Result
 #
-# **New labels.** Accuracy on test images of the *new* task; mean over models, lowest and highest in brackets. {term}`Fidelity <fidelity>` does not exist here: the labels of suspect and source mean
-# different things.
+# The first table has accuracy on test images of the *new* task: mean over models, lowest and highest in brackets. {term}`Fidelity <fidelity>` does not exist there, because the labels of
+# suspect and source mean different things. The second table has accuracy and fidelity on *clean* test images of the old task.
 
 # %% tags=["hide-input"]
-figures.table(
-    suspects.group_table(relabelled, "accuracy"),
-    caption="New labels: accuracy of stolen and of independent models",
-)
+rows = suspects.group_table(relabelled, "accuracy")
+figures.table(rows, caption="New labels: accuracy of stolen and of independent models")
+
+# %% tags=["hide-input"]
+rows = suspects.group_table(corrupted, "accuracy", "fidelity")
+figures.table(rows, caption="Models of the corrupted images: accuracy and fidelity on clean ones")
 
 # %% [markdown]
-# **Corrupted images.** Accuracy on clean test images and fidelity to the source there, then accuracy on corrupted images, which is what the thief wanted:
-
-# %% tags=["hide-input"]
-figures.table(
-    suspects.group_table(corrupted, "accuracy", "fidelity"),
-    caption="Corrupted images: accuracy, and fidelity on clean images",
-)
+# What the thief wanted is accuracy on corrupted images:
 
 # %%
 clean = run.material.splits["test"].take(slice(0, corruption_images))
@@ -207,7 +176,7 @@ rows = [
 ]
 by_kind = pd.DataFrame(rows)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-by-corruption", "caption": "Accuracy on test images with each corruption, for the source as it was stolen, the stolen models after training, and models trained from scratch on the same corrupted images."}, "image": {"alt": "On most corruptions the source as it was is the least accurate, and training on corrupted images helps stolen models and models from scratch alike."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer-by-corruption", "caption": "Accuracy on test images with each corruption, for the source as it was stolen, the stolen models after training, and models trained from scratch on the same corrupted images. Compare the last two."}, "image": {"alt": "Mean accuracy over the corruptions is {glue:text}`damaged_source` for the source as it was, {glue:text}`damaged_transfer_corrupted` for stolen models and {glue:text}`damaged_independent_corrupted` for models from scratch."}}
 figures.strips(by_kind, "accuracy", "corruption", role="step", label="accuracy", counts=False)
 
 
@@ -224,44 +193,35 @@ per_model = damaged.assign(model=damaged.groupby(["corruption", "step"]).cumcoun
 per_model = per_model.groupby(["step", "model"])["accuracy"].mean().reset_index()
 gaps = {step: gap(step, honest[0], relabelled) for step in stolen[:2]}
 gaps[stolen[2]] = gap(stolen[2], honest[1], per_model)
-words = {
-    step: ["worse", "not clearly different", "better"][1 + (d.low > 0) - (d.high < 0)]
-    for step, d in gaps.items()
-}
-rows = [
-    {"attack": LABELS[step], "difference (points)": str(d), "stolen is": words[step]}
-    for step, d in gaps.items()
-]
-figures.table(
-    pd.DataFrame(rows), caption="Does stealing pay? Accuracy of stolen minus independent models"
-)
+verdicts = ("worse", "not clearly different", "better")
+words = {step: suspects.word(d, *verdicts) for step, d in gaps.items()}
+rows = [(LABELS[step], str(d), words[step]) for step, d in gaps.items()]
+rows = pd.DataFrame(rows, columns=["attack", "difference (points)", "stolen is"])
+figures.table(rows, caption="Does stealing pay? Accuracy of stolen minus independent models")
 
 # %% tags=["remove-cell"]
-recipes = run.profile.recipes
-figures.say(
-    epochs_transfer=recipes.transfer_all.epochs, epochs_scratch=recipes.independent_transfer.epochs
-)
-figures.say(
-    n_pays=sum(word == "better" for word in words.values()), n_corrupted=f"{len(clean.labels):,}"
-)
+recipes, pays = run.profile.recipes, list(words.values()).count("better")
+figures.say(n_pays=pays, n_corrupted=f"{len(clean.labels):,}")
+figures.say(epochs_transfer=recipes.transfer_all.epochs)
+figures.say(epochs_scratch=recipes.independent_transfer.epochs)
 figures.say(**{f"gap_{step}": str(d) for step, d in gaps.items()})
 means = damaged.groupby("step")["accuracy"].mean()
 figures.say(**{f"damaged_{step}": f"{value:.1%}" for step, value in means.items()})
 
 # %% [markdown]
-# Stolen minus from scratch, in percentage points of accuracy on the task that the thief wanted, with Welch's 95 % interval over models. Mind the effort on the new labels: the stolen start was
-# trained for {glue:text}`epochs_transfer` epochs, the models from scratch for {glue:text}`epochs_scratch`. On {glue:text}`n_corrupted` test images with each corruption, the mean accuracy is
+# The difference is in percentage points of accuracy on the task that the thief wanted, with Welch's 95 % interval over models. The effort on the new labels is not the same: the stolen start
+# was trained for {glue:text}`epochs_transfer` epochs, the models from scratch for {glue:text}`epochs_scratch`. On {glue:text}`n_corrupted` test images with each corruption, the mean accuracy is
 # {glue:text}`damaged_source` for the source as it was, {glue:text}`damaged_transfer_corrupted` for Transfer-10C and {glue:text}`damaged_independent_corrupted` from scratch.
 
 # %% [markdown]
 # ## What it means
 #
-# Where the last column says *worse*, a thief gains nothing by stealing: training from scratch on the same images gives the better model. A detector's success on such a row is a success on an exercise. It says
-# that the weights can be recognised, not that a theft worth committing was found.
+# Where the last column says *worse*, a thief gains nothing by stealing: training from scratch on the same images gives the better model. If a detector succeeds on such a row, the weights can be recognised. It has
+# not found a theft worth committing.
 #
-# How can a judge compare a model for {glue:text}`old_name` with one for {glue:text}`new_name`? The {term}`correlation matrix` has one row per *probe*, not per class. Show both models the same probes, which come from
-# the source's task. The suspect's labels make no sense there, yet if its features are the source's, it still finds the same pictures alike. This is an advantage of sample correlation over fingerprints
-# that compare labels. It also needs fair negatives: the models with new labels are compared with models trained from scratch *on the same new labels*.
+# How can a judge compare a model for {glue:text}`old_name` with one for {glue:text}`new_name`? The {term}`correlation matrix` has one row per *probe*, not per class. Both models get the same probes, which come from
+# the source's task. The suspect's labels make no sense there, but if its features are the source's, it still finds the same pictures alike. Fingerprints that compare labels cannot do this. The
+# comparison needs fair negatives: models with new labels are compared with models trained from scratch *on the same new labels*.
 
 # %% [markdown] tags=["exercise"]
 # ## On your own
@@ -318,7 +278,7 @@ assert pays(-1, 2) == "not clearly different"
 # **6. The wrong negatives.** Suppose Transfer-A models were compared with the independent models of the *old* task. In which direction would the AUC be wrong?
 # %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# The old-task models know the probes' classes and separate them as the source does, so their matrices resemble the source's for honest reasons; a transferred model does not know these classes any more. The AUC could fall below one half: it would measure the task.
+# The old-task models know the probes' classes and separate them as the source does, so their matrices resemble the source's for honest reasons. A transferred model does not know these classes any more. The AUC could fall below one half, and it would measure the task.
 # :::
 
 # %% [markdown]

@@ -11,33 +11,34 @@
 #
 # ## The answer in short
 #
-# A {term}`student of another` was made as a stolen model is made, from a teacher that is not the source. Its {term}`fidelity` to the source is {glue:text}`fidelity_another` on average; of all other groups
-# *{glue:text}`like_another`* comes nearest to that ({glue:text}`fidelity_like`). Extract-L students of the source itself reach {glue:text}`fidelity_own`: they are **{glue:text}`own_closer`** to it than students
-# of another. Independent models agree with the source on {glue:text}`innocent_right` of the test images that it has right and on {glue:text}`innocent_wrong` of those that it has wrong; guessing would
-# repeat a mistake in {glue:text}`guess` of all cases. With plain fidelity as the detector, the {term}`AUC` on {glue:text}`widest_attack` lies between {glue:text}`widest_low` and {glue:text}`widest_high`,
-# depending on the group of innocents that it is compared with.
+# A {term}`student of another` was made as a stolen model is made, from a teacher that is not the source. Its {term}`fidelity` to the source is {glue:text}`fidelity_another` on average. Extract-L
+# students of the source itself reach {glue:text}`fidelity_own`, so they are **{glue:text}`own_closer`** to it than students of another. Their mean fidelity is the higher one in {glue:text}`n_nearer` sources
+# of the reference run {glue:text}`reference`. Independent models repeat the source's mistakes on
+# {glue:text}`innocent_wrong` of the test images that it has wrong; guessing would repeat {glue:text}`guess` of them. With plain fidelity as the detector, the {term}`AUC` on
+# {glue:text}`widest_attack` lies between {glue:text}`widest_low` and {glue:text}`widest_high`, depending on the independent models that it is compared with.
 #
 # ```{admonition} What you will do
 # :class: tip
 # Train innocent models from every side: on the attacker's data, on the owner's own, with the owner's own recipe, and as students of somebody else. Then look at how much they resemble the source
-# all the same. **You learn** why the choice of negatives decides a result as much as the choice of the method, and how to find out whether a detector detects theft or something else.
+# all the same.
+#
+# **You learn** why the choice of negatives decides a result as much as the choice of the method, and how to find out whether a detector detects theft or something else.
+#
 # **You need** the chapters before this one; {glue:text}`needs`.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
 # A fingerprint must not accuse an honest developer. Three findings say that this is the hard part:
 #
-# - In the released CIFAR-10 zoo the 20 independent models are VGG13, ResNet18, DenseNet121 and MobileNetV2, five of each; *none* has the source's architecture, while every fine-tuned and pruned positive
-#   does (read in the code). A detector of architectures would score 1.00 on those rows.
+# - In the released CIFAR-10 zoo the 20 independent models are five each of VGG13, ResNet18, DenseNet121 and MobileNetV2. *None* has the source's architecture, and every fine-tuned and pruned model
+#   has (read in the code). A detector of architectures would score 1.00 on those rows.
 # - Negatives that share the victim's architecture *and* its training data are the hardest for every method examined by {cite:t}`advtra2024` (read).
 # - At a preset threshold, {cite:t}`deepreg` find false positive rates of SAC between 13 % and 63 % on their models (read in their Table I).
 #
-# And one group is in none of these zoos: models that somebody extracted from *another* model. A detector that knows extraction by its style would accuse them all. So the claim here is about
+# One group is in none of these zoos: models that somebody extracted from *another* model. A detector that knows extraction by its style would accuse them all. So the claim here is about
 # our own zoo: **its negatives come from every side and are hard enough for the AUC to mean something.**
-
-# %% [markdown]
+#
 # ## Parameters
 
 # %% tags=["parameters"]
@@ -46,6 +47,7 @@ overrides = {}
 batch = 64  # 2 to 500: images on which the loss is computed by hand
 
 # %%
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
@@ -53,7 +55,7 @@ from IPython.display import Markdown
 from sacutils import attacks, data, evaluation, figures
 from sacutils.run import open_run, provenance_line
 from sacutils.steps import INDEPENDENT, LABELS, NEGATIVES, SAME_CLASSES
-from sacutils.studies import suspects
+from sacutils.studies import references, suspects
 
 run = open_run(profile, overrides)
 others = ("independent_transfer", "independent_corrupted", "overlap")
@@ -98,9 +100,7 @@ with torch.no_grad():
     library, _ = attacks.label_objective(attacks.black_box(teacher))(student, x, None)
     differ = (y != source(x).argmax(1)).double().mean().item()
 torch.testing.assert_close(loss, library)
-print(
-    f"{loss:.4f} as in the library; the source would answer {differ:.0%} of the batch differently"
-)
+print(f"{loss:.4f}, as in the library; the source has other labels for {differ:.0%} of the batch")
 
 # %% [markdown]
 # This line loads the student of another, or trains it now if it is not on disk:
@@ -115,29 +115,26 @@ print(name)
 
 # %% tags=["hide-cell"]
 kinds = ("source", "sibling", "independent", "student_of_sibling", "extract_label")
+rows = suspects.recipe_table(run, *kinds)
 figures.table(
-    suspects.recipe_table(run, *kinds),
-    caption="Recipes of innocent models beside those of the source and of Extract-L",
+    rows, caption="Recipes of innocent models beside those of the source and of Extract-L"
 )
 
 # %% [markdown]
 # ## Result
 #
-# The source has accuracy {glue:text}`source_accuracy` on {glue:text}`n_test` test images. Mean over models, lowest and highest in brackets, first of innocents and then of stolen models that were
-# made without the weights. *Queries* are each model's own training images, shifted and flipped as it saw them; the source was trained on those of the owner-data groups too.
+# The source has accuracy {glue:text}`source_accuracy` on {glue:text}`n_test` test images. The table has means over models, lowest and highest in brackets. Innocent models come first, then stolen
+# models that were made without the weights. *Queries* are each model's own training images, shifted and flipped as it saw them; the source was trained on those of the owner-data groups too.
 
 # %%
 own = ["extract_label", "extract_probability"]
 everyone = pd.concat([independent, suspects.suspects(run, *own)])
-figures.table(
-    suspects.group_table(everyone, by=("group",)),
-    caption="Innocent models, then students of the source: accuracy and fidelity",
-)
+rows = suspects.group_table(everyone, by=("group",))
+figures.table(rows, caption="Innocent models, then students of the source: accuracy and fidelity")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-groups", "caption": "Fidelity to the source by group, on test images. A dot is a model, the bar its 95 % Wilson interval over test images; the number of models stands in brackets."}, "image": {"alt": "Fidelity of innocent and of stolen models, a line per group: copies of the weights lie highest, and the groups of innocents and of students overlap as far as the table says."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-groups", "caption": "Fidelity to the source by group, on test images. A dot is a model, the bar its 95 % Wilson interval over test images; the number of models stands in brackets. Innocents that lie as far right as a stolen group cannot be told from it in this way."}, "image": {"alt": "Copies of the weights have the highest fidelity. Extract-L students reach {glue:text}`fidelity_own` on average and students of another {glue:text}`fidelity_another`."}}
 shown = suspects.suspects(run, *INDEPENDENT, *(step for step in SAME_CLASSES if run.names(step)))
-bounds = [evaluation.proportion_interval(row.fidelity, row.n) for row in shown.itertuples()]
-shown["low"], shown["high"] = zip(*[(share.low, share.high) for share in bounds], strict=True)
+shown = suspects.with_intervals(shown, "fidelity")
 axes = {"label": "fidelity", "limits": (shown["low"].min(), 1)}
 axes["sections"] = {"Innocent": INDEPENDENT, "Stolen": SAME_CLASSES}
 figures.strips(shown, "fidelity", "step", role="step", **axes)
@@ -161,31 +158,27 @@ for label, (sharing, rest) in contrasts.items():
         gap = evaluation.mean_difference(sharing, rest)
         row = {"sharing": label, "models": f"{len(sharing)} / {len(rest)}"}
         rows.append(row | {"difference of fidelity (points)": str(gap)})
-figures.table(
-    pd.DataFrame(rows), caption="What raises fidelity: models that share something with the source"
-)
+caption = "What raises fidelity: models that share something with the source"
+figures.table(pd.DataFrame(rows), caption=caption)
 
 # %% tags=["remove-cell"]
-means = everyone[~everyone["step"].isin(of_another)].groupby("group", sort=False)["fidelity"].mean()
-like = (means - another.mean()).abs().idxmin()
-words = ["less close", "not clearly closer", "closer"]
-figures.say(own_closer=words[1 + (gap.low > 0) - (gap.high < 0)], own_gap=str(gap))
-figures.say(fidelity_another=suspects.spread(pd.Series(another)), like_another=like)
-figures.say(fidelity_like=f"{means[like]:.1%}")
+figures.say(own_closer=suspects.word(gap, "less close", "not clearly closer", "closer"))
+figures.say(fidelity_another=suspects.spread(pd.Series(another)), own_gap=str(gap))
 figures.say(fidelity_own=f"{by_step['extract_label'].mean():.1%}")
-closest = independent.loc[independent["fidelity"].idxmax()]
-nearest = evaluation.proportion_interval(closest["fidelity"], n_test)
-figures.say(closest=closest["name"], closest_fidelity=str(nearest))
+reference, kept = references.for_run(run)
+kinds = kept["zoo"]["step"].replace(list(of_another), "another")
+of_source = kept["zoo"].assign(kind=kinds).pivot_table("fidelity", "seed", "kind")
+nearer = (of_source["extract_label"] - of_source.get("another", np.nan)).dropna() > 0
+figures.say(reference=reference, n_nearer=f"{nearer.sum()} of {len(nearer)}")
 
 # %% [markdown]
-# A positive difference means that sharing this property with the source makes a model look more like it (Welch's 95 % interval over models, none where a group has a single model; the models before and
-# behind the stroke are compared). Only the last line is about theft: own students minus students of another, {glue:text}`own_gap` points. The innocent model nearest to the source is
-# {glue:text}`closest` with a fidelity of {glue:text}`closest_fidelity`. A judge should look at this model first.
+# A positive difference means that sharing this property with the source makes a model look more like it. *Models* has the numbers of those that share it and of those that do not; intervals are
+# Welch's, 95 %, over models. Only the last line is about theft: own students minus students of another, {glue:text}`own_gap` points.
 #
 # ### Whose student?
 #
-# If copying leaves a mark of *this* teacher, a student agrees with its own teacher more than with another model. Here is every label student with its own teacher and with another: the first
-# sibling for students of the source, the source for students of another.
+# If copying leaves a mark of *this* teacher, a student agrees with its own teacher more than with another model. The table compares every label student with its own teacher and with another
+# model. This is the first sibling for students of the source, and the source for students of another.
 
 # %%
 rows = []
@@ -218,7 +211,7 @@ for other, answer in zip(names, answers, strict=True):
     rows.append({"step": run.zoo.specs[other].step} | shares)
 split = pd.DataFrame(rows)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model."}, "image": {"alt": "Innocent models repeat many of the source's mistakes; the table below says how far extracted students lie above them, and copies of the weights lie highest."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model. Groups differ more in height than in breadth."}, "image": {"alt": "Innocent models repeat {glue:text}`innocent_wrong` of the source's mistakes, Extract-L and Extract-P students {glue:text}`students_wrong`, and copies of the weights lie highest."}}
 axes = {"x_label": "agreement where the source is right", "y_label": "agreement where it is wrong"}
 figures.scatter(split, "right", "wrong", role="step", **axes)
 
@@ -235,20 +228,21 @@ figures.say(n_mistakes=int((~right).sum()), guess=f"{guess:.1%}")
 figures.say(base_rate="more often" if more else "no more often")
 
 # %% [markdown]
-# | | where the source is right | where it is wrong ({glue:text}`n_mistakes` images) |
+# :::{table} Agreement with the source where it is right and where it is wrong: mean over models, lowest and highest in brackets
+# | models | where the source is right | where it is wrong ({glue:text}`n_mistakes` images) |
 # |---|---|---|
 # | independent models, siblings | {glue:text}`innocent_right` | {glue:text}`innocent_wrong` |
 # | students of another | {glue:text}`another_right` | {glue:text}`another_wrong` |
 # | Extract-L and Extract-P | {glue:text}`students_right` | {glue:text}`students_wrong` |
+# :::
 #
-# (Mean over models, lowest and highest in brackets.) Guessing would repeat a given answer in {glue:text}`guess` of all cases; independent models repeat the source's mistakes **{glue:text}`base_rate`**. A picture can be hard
-# for all, and often has only one tempting wrong answer. Any test on mistakes has to beat this base rate and not zero. {cite:t}`godinot2025qurd` report that agreement on mistakes alone (AKH) performs on par
-# with far more complex schemes.
+# Guessing would repeat a given answer in {glue:text}`guess` of all cases; independent models repeat the source's mistakes **{glue:text}`base_rate`**. A picture can be hard for all, and often it has only
+# one tempting wrong answer. Any test on mistakes has to beat this base rate. {cite:t}`godinot2025qurd` report that agreement on mistakes alone (AKH) performs on par with far more complex schemes.
 #
 # ### The same detector, other negatives
 #
-# Take the simplest detector, fidelity itself, and compute its {term}`AUC` for the same stolen models against different choices of the negatives (their number in the head of each column, 95 % interval in
-# brackets):
+# Take the simplest detector, fidelity itself, and compute its {term}`AUC` for the same stolen models against different independent models. The head of each column has their number, and brackets hold
+# 95 % intervals.
 
 # %%
 rows, values = [], []
@@ -265,21 +259,21 @@ figures.table(pd.DataFrame(rows), caption="AUC of fidelity alone, by the choice 
 
 # %% tags=["remove-cell"]
 table = pd.DataFrame(values).pivot(index="attack", columns="choice", values="auc")
-widest = (table.max(axis=1) - table.min(axis=1)).idxmax()
-figures.say(
-    widest_low=f"{table.loc[widest].min():.2f}", widest_high=f"{table.loc[widest].max():.2f}"
-)
-figures.say(widest_attack=widest, n_below=int((table.min(axis=1) < 0.5).sum()))
+ends = table.agg(["min", "max"], axis=1)
+widest, n_below = (ends["max"] - ends["min"]).idxmax(), (ends["min"] < 0.5).sum()
+low, high = ends.loc[widest]
+figures.say(widest_attack=widest, widest_low=f"{low:.2f}", widest_high=f"{high:.2f}")
 figures.say(n_attacks=len(table), hardest=table.mean().idxmin(), n_independent=len(independent))
-figures.say(n_own=int((independent["architecture"] == record["architecture"]).sum()))
+n_own = (independent["architecture"] == record["architecture"]).sum()
+figures.say(n_below=int(n_below), n_own=int(n_own))
 
 # %% [markdown]
-# Every row is the same set of stolen models with the same score. What differs along a row comes from the negatives alone. In this build the choice matters most for {glue:text}`widest_attack`, and the
-# hardest negatives on average are those of *{glue:text}`hardest`*. For {glue:text}`n_below` of {glue:text}`n_attacks` attacks the AUC is below one half for some choice: there the stolen models agree
-# with the source *less* than the innocent ones do, because fidelity rewards whoever has learnt the task well.
+# A row has the same stolen models with the same score throughout, so its cells differ by the negatives alone. In this build the choice matters most for {glue:text}`widest_attack`, and the
+# hardest negatives on average are those of *{glue:text}`hardest`*. For {glue:text}`n_below` of {glue:text}`n_attacks` attacks the AUC is below one half for some choice. There the stolen models agree
+# with the source *less* than the innocent ones do, because fidelity is high for whoever has learnt the task well.
 #
 # As to the claim: of the {glue:text}`n_independent` negatives with the source's classes, {glue:text}`n_own` have the source's architecture, {glue:text}`n_siblings` its recipe and data too, and
-# {glue:text}`n_another` were made by extraction. Siblings differ in chance alone, and the models of one group are alike, so the intervals say less than their width suggests ({doc}`10_results`).
+# {glue:text}`n_another` were made by extraction. Models of one group are alike, so these intervals, which count each of them, are too narrow; those of {doc}`10_results` allow for it.
 
 # %% tags=["hide-input"]
 if run.profile.full:
@@ -291,19 +285,18 @@ if run.profile.full:
     overlap = suspects.group_table(rows, "accuracy", "fidelity", by=by)
     overlap = figures.table(overlap, caption="Models on a share of the owner's images")
 else:
-    overlap = Markdown(
-        "Models on a share of the owner's images belong to full runs (`make book FULL=1`)."
-    )
+    words = "Models on a share of the owner's images are trained in full runs only (`make book FULL=1`)."
+    overlap = Markdown(words)
 overlap
 
 # %% [markdown]
 # ## What it means
 #
-# A model can share the source's task, its data, its architecture, its recipe, even the way in which stolen models are made, without having been stolen, and each of these may move it closer. A fair
+# An independent model can share much with the source: the task, the data, the architecture, the recipe, or the way in which stolen models are made. Each of these may move it closer. A fair
 # evaluation has all of these among its negatives and reports them separately; {doc}`10_results` does so. A detector that separates own students from models trained on true labels, and not from students of
-# another, has found *extraction*, which is no crime, and not *this source*.
+# another, has found *extraction* and not *this source*.
 #
-# The thresholds follow the same logic. Set on negatives that are too easy, a threshold looks safe and accuses the first honest competitor with the same architecture.
+# The same holds for thresholds. A threshold that was set on easy negatives accuses honest competitors with the source's architecture.
 
 # %% [markdown] tags=["exercise"]
 # ## On your own
@@ -336,7 +329,7 @@ assert abs(innocent_accused - 0.917) < 1e-3
 # **4. Design an unfair test.** Which negatives would you choose to make a fingerprint look better than it is? And worse?
 # %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# Better: other architectures, other data, other augmentation, poor accuracy; best of all, another task. Worse: siblings, and students of siblings. The second choice is the stricter one and still fair: such models can exist, for instance at a company from which both parties licensed the same data.
+# Better: other architectures, other data, other augmentation, poor accuracy; best of all, another task. Worse: siblings, and students of siblings. The second choice is stricter and still fair, because such models can exist: two parties may have licensed the same data.
 # :::
 
 # %% [markdown] tags=["exercise"]

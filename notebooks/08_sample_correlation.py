@@ -12,15 +12,18 @@
 # ## The answer in short
 #
 # On all {glue:text}`total` probes the stolen model of this page lies at a distance of {glue:text}`d_all_stolen` from the source, and the independent model at
-# {glue:text}`d_all_independent`. Of 200 random choices of {glue:text}`shown` probes, the stolen model is the nearer one in {glue:text}`won`. From labels the distance sees only
-# which probes are answered alike. From probabilities it sees how sure a model is: if the thief's service answers $\operatorname{softmax}(z/2)$, every label stays and the distance
-# of the stolen model becomes {glue:text}`probabilities_served`. With its temperature {term}`matched <matched probabilities>` it is {glue:text}`matched_served`, whatever the service did.
+# {glue:text}`d_all_independent`. In {glue:text}`won` of 200 random choices of {glue:text}`shown` probes, the stolen model is the nearer one. From labels the distance sees only which
+# probes are answered alike. From probabilities it also sees how sure a model is: if the thief's service answers $\operatorname{softmax}(z/2)$, every label stays, and the distance
+# of the stolen model becomes {glue:text}`probabilities_served`. With its temperature {term}`matched <matched probabilities>` it is {glue:text}`matched_served` at any temperature.
 #
 # ```{admonition} What you will do
 # :class: tip
 # Take a few images, ask three models about them, and compute the fingerprint of {cite:t}`guan2022sac` step by step: from outputs to a {term}`correlation matrix`, from two
-# matrices to one {term}`correlation distance`. **You learn** what the matrix keeps of a model and what it loses; why logits,
-# probabilities and labels give different fingerprints; what a temperature does to them, and how to undo it. **You need** PyTorch tensors and the scalar product. The page loads three models. It trains them if they are missing.
+# matrices to one {term}`correlation distance`.
+#
+# **You learn** what the matrix keeps of a model and what it loses; why logits, probabilities and labels give different fingerprints; what a temperature does to them, and how to undo it.
+#
+# **You need** PyTorch tensors and the scalar product. The page loads three models. It trains them if they are missing.
 # ```
 #
 # ## The claim under test
@@ -31,8 +34,8 @@
 # C_{ij} = \frac{1 - \cos(o_i, o_j)}{2}, \qquad d(S, T) = \frac{1}{n^2} \sum_{i=1}^{n}\sum_{j=1}^{n} \bigl|C^T_{ij} - C^S_{ij}\bigr| .
 # $$ (eq-hand)
 #
-# The claim is: **a stolen model has a small $d$, an independent one a large $d$.** This page shows on one pair of models what these two formulas do. {doc}`10_results`
-# answers for many models whether the claim holds.
+# The claim is: **a stolen model has a small $d$, an independent one a large $d$.** This page shows on one pair of models what these two formulas do. Whether the claim holds for many
+# models is the subject of {doc}`10_results`.
 #
 # ## Parameters
 
@@ -55,6 +58,7 @@ from scipy.optimize import brentq
 from sacutils import correlation, figures
 from sacutils.probes import PROBE_SETS
 from sacutils.run import open_run, provenance_line
+from sacutils.studies import suspects
 
 run = open_run(profile, overrides)
 figures.use_style()
@@ -64,17 +68,10 @@ figures.use_style()
 
 # %%
 source, architecture = run.zoo.source, run.profile.zoo.students[student]
-
-
-def first(step):
-    """The first model of a step with the student's architecture, if there is one."""
-    return min(run.names(step), key=lambda n: run.zoo.specs[n].architecture != architecture)
-
-
-trio = {"source": source, "stolen": first("extract_probability")}
-trio |= {"independent": first("independent")}
+trio = {"source": source}
+for key, step in (("stolen", "extract_probability"), ("independent", "independent")):
+    trio[key] = suspects.first_of_each(run, step).get(architecture, run.names(step)[0])
 run.announce(*trio.values())
-
 z = {key: run.answers(name, probe_set).double() for key, name in trio.items()}
 
 # %% tags=["hide-input", "remove-output"]
@@ -91,16 +88,15 @@ titles = [f"{classes[labels[i]]}\n→ {classes[predicted[i]]}" for i in range(sh
 figures.show("hand_probes", figures.images({"": probes.pixels[:shown]}, {"": titles}))
 
 # %% [markdown]
-# The probes are the first {glue:text}`shown` of the {glue:text}`total` images of the set {glue:text}`probe_set`. {doc}`09_probes` says how they are chosen.
-#
-# Source: {glue:text}`source_name`. Stolen (Extract-P): {glue:text}`stolen_name`, {term}`fidelity` {glue:text}`fidelity_stolen`. Independent: {glue:text}`independent_name`, fidelity
+# The probes are the first {glue:text}`shown` of the {glue:text}`total` images of the set {glue:text}`probe_set`. {doc}`09_probes` says how they are chosen. The source is {glue:text}`source_name`. The
+# stolen model, an Extract-P student, is {glue:text}`stolen_name` with a {term}`fidelity` of {glue:text}`fidelity_stolen`. The independent model is {glue:text}`independent_name` with
 # {glue:text}`fidelity_independent`.
 #
 # :::{glue:figure} hand_probes
 # :name: fig-hand-probes
-# :alt: The probes of this page; on the set SAC-source the class that the source names differs from the true class on every probe.
+# :alt: On every probe of the set SAC-source the source names another class than the true one; both stand above the image.
 #
-# The probes. Above each: the true class, and after the arrow what the source says.
+# The probes of {glue:text}`probe_set`. Above each: the true class, and after the arrow what the source says. On probes of SAC-source and SAC-w the two differ.
 # :::
 #
 # ## Step 1: outputs
@@ -108,15 +104,11 @@ figures.show("hand_probes", figures.images({"": probes.pixels[:shown]}, {"": tit
 # Each probe $x_i$ goes through the source. From its logits $z_i$ we take probabilities, $o_i = \operatorname{softmax}(z_i)$: a vector with one entry per class.
 
 # %%
-o = z["source"][:shown].softmax(dim=1)
-columns = classes[:10]
+o, columns = z["source"][:shown].softmax(dim=1), classes[:10]
 frame = pd.DataFrame(o[:, : len(columns)].numpy(), columns=columns)
 frame.insert(0, "probe", range(shown))
-figures.table(
-    frame,
-    dict.fromkeys(columns, "{:.2f}"),
-    caption="Probabilities of the source for the first probes",
-)
+formats = dict.fromkeys(columns, "{:.2f}")
+figures.table(frame, formats, caption="Probabilities of the source for the first probes")
 
 # %% [markdown]
 # ## Step 2: from outputs to the correlation matrix
@@ -135,8 +127,8 @@ assert torch.allclose(C, correlation.cosine_matrix(o), atol=1e-6)  # as in the o
 assert torch.isclose(C[0, 1], (1 - cosine) / 2, atol=1e-6)
 
 # %% [markdown]
-# Read the name with care: $C$ is a *dis*similarity. Similar outputs give an entry near 0, outputs without a common class one near 0.5, the most that probabilities allow. The
-# matrix holds that two probes are answered alike, and not what the answer was. So one can compare models with different classes, or with classes in another order.
+# Despite its name $C$ is a *dis*similarity. Similar outputs give an entry near 0. Outputs without a common class give one near 0.5, the most that probabilities allow. The matrix holds
+# that two probes are answered alike, and not what the answer was. So one can compare models with different classes, or with classes in another order.
 #
 # ## Step 3: the same for a stolen and an independent model
 #
@@ -159,16 +151,16 @@ figures.show("hand_three", figures.matrices(few))
 # %% [markdown]
 # :::{glue:figure} hand_three
 # :name: fig-hand-three
-# :alt: Of the stolen and the independent model, the one with the smaller distance has the paler panel of differences from the source, and with it the more similar matrix.
+# :alt: On these probes the {glue:text}`nearer_few` model has the matrix that is more like the source's, and the paler panel of differences.
 #
-# Above: three correlation matrices on one colour scale. Below: the differences of the other two from the source. The mean of the absolute entries is $d$:
-# {glue:text}`d_few_stolen` for the stolen model, {glue:text}`d_few_independent` for the independent one.
+# Above: three correlation matrices on one colour scale. Below: the differences of the other two from the source. The paler panel belongs to the nearer model, because the mean of the
+# absolute entries is $d$: {glue:text}`d_few_stolen` for the stolen model, {glue:text}`d_few_independent` for the independent one.
 # :::
 #
 # ## Result
 #
-# On these {glue:text}`shown` probes the nearer model is the **{glue:text}`nearer_few`** one, on all {glue:text}`total` the **{glue:text}`nearer_all`** one. Draw $n$ of them at random,
-# many times: how much of that is the choice of the probes?
+# On these {glue:text}`shown` probes the nearer model is the **{glue:text}`nearer_few`** one, on all {glue:text}`total` the **{glue:text}`nearer_all`** one. How much of that is the choice
+# of the probes? Draw $n$ of them at random, many times:
 
 # %% tags=["hide-input", "remove-output"]
 generator = np.random.default_rng(run.profile.seed)
@@ -190,17 +182,22 @@ figures.show("hand_count", figures.curves(curve, "n", "d", role="model", log=Tru
 # %% [markdown]
 # :::{glue:figure} hand_count
 # :name: fig-hand-count
-# :alt: The mean distances of stolen and independent model settle as the number of probes grows, and the bands around them narrow.
+# :alt: Both distances settle as the number of probes grows, and their bands narrow; with {glue:text}`shown` probes the stolen model is nearer in {glue:text}`won` of the choices.
 #
 # Distance against the number of probes: mean (line) and middle 95 % (band) over 200 random choices. With {glue:text}`shown` probes the stolen model is the nearer one in
 # {glue:text}`won` of the choices. The bands close at the right because there is only one way to take all {glue:text}`total`.
 # :::
 #
-# The band is about *probes*, and one pair of models proves nothing: the intervals that matter are over models ({doc}`10_results`). Both lines rise at the left because the $n$ zeros on the diagonal enter the mean. Compare distances only at equal $n$.
+# The bands are about the choice of *probes*. One pair of models proves nothing, and {doc}`10_results` has intervals over models. Both lines rise from the left because the $n$ zeros on the diagonal enter the
+# mean, so compare distances only at equal $n$.
 #
 # ## Logits, probabilities, labels
 #
-# What does the suspect return? From the same logits $z$ we make the three forms that a service may show: *logits* $o = z$, as in the released code; *probabilities* $o = \operatorname{softmax}(z)$; *labels*, where $v_k = 1$ at the predicted class and $0.01$ elsewhere, and $o = \operatorname{softmax}(v)$ (read in the code).
+# What does the suspect return? From the same logits $z$ we make the three forms that a service may show (read in the released code):
+#
+# - *logits*: $o = z$;
+# - *probabilities*: $o = \operatorname{softmax}(z)$;
+# - *labels*: $o = \operatorname{softmax}(v)$ with $v_k = 1$ at the predicted class and $0.01$ elsewhere.
 
 
 # %%
@@ -215,12 +212,11 @@ rows = pd.DataFrame({"form": correlation.SERVED})
 for key in d_few:
     of = (forms[form] for form in correlation.SERVED)
     rows[key] = [correlation.distance(each["source"], each[key]).item() for each in of]
-figures.table(
-    rows, dict.fromkeys(d_few, "{:.4f}"), caption="Distance to the source, by output form"
-)
+formats = dict.fromkeys(d_few, "{:.4f}")
+figures.table(rows, formats, caption="Distance $d$ to the source, by output form")
 
 # %% [markdown]
-# The cells hold $d$. Logits can have negative cosines, so that $C_{ij}$ exceeds ½; labels give two values only. Compare models within a row, never numbers of different rows.
+# Logits can have negative cosines, so that $C_{ij}$ exceeds ½; labels give two values only. Compare models within a row, never numbers of different rows.
 #
 # ### Labels are a Hamming distance
 #
@@ -260,14 +256,8 @@ figures.say(classes=K, constant=f"{c_K:.4f}")
 p = (z["stolen"] / 2).softmax(1)  # what the service shows
 assert torch.equal(p.argmax(1), z["stolen"].argmax(1))
 log_p = p.clamp(min=1e-12).log()  # a probability that was rounded to zero has a logarithm too
-
-
-def sureness(logits, T):
-    return (logits / T).softmax(1).amax(1).mean().item()
-
-
-target = sureness(z["source"], 1)
-T = math.exp(brentq(lambda log_T: sureness(log_p, math.exp(log_T)) - target, -9, 9))
+target = z["source"].softmax(1).amax(1).mean()  # how sure the source is
+T = math.exp(brentq(lambda t: (log_p / math.exp(t)).softmax(1).amax(1).mean() - target, -9, 9))
 matched, centred = (log_p / T).softmax(1), log_p - log_p.mean(1, keepdim=True)
 
 assert math.isclose(T, correlation.matched_temperature(z["source"], log_p), rel_tol=1e-6)
@@ -284,10 +274,11 @@ for f in ("probabilities", "matched", "centred"):
     figures.say(**{f"{f}_word": word, f"{f}_served": f"{d[1]:.4f}"})
 figures.say(T=f"{T:.2f}")
 formats = dict.fromkeys(rows.columns[1:], "{:.4f}")
-figures.table(rows, formats, caption="Distance to the source when a thief softens its answers")
+figures.table(rows, formats, caption="Distance $d$ to the source when a thief softens its answers")
 
 # %% [markdown]
-# The cells hold $d$ on all probes; $T$ = {glue:text}`T`. Shown as $\operatorname{softmax}(z/2)$, the stolen model is **{glue:text}`probabilities_word`** than the independent one on probabilities as they are, {glue:text}`matched_word` on matched and {glue:text}`centred_word` on centred ones. {doc}`10_results` has these forms for all models.
+# The fitted temperature is $T$ = {glue:text}`T`. Shown as $\operatorname{softmax}(z/2)$, the stolen model is **{glue:text}`probabilities_word`** than the independent one on probabilities as they are, {glue:text}`matched_word` on
+# matched and {glue:text}`centred_word` on centred ones. {doc}`10_results` has these forms for all models.
 #
 # ## What the distance cannot see
 #
@@ -298,7 +289,6 @@ logits = z["source"]
 noise = torch.randn(len(logits), 1, generator=torch.Generator().manual_seed(run.profile.seed))
 order = torch.randperm(K, generator=torch.Generator().manual_seed(run.profile.seed))
 changes = {
-    "5 added to every logit": logits + 5,
     "another constant added to each row": logits + 5 * noise,
     "all logits doubled": 2 * logits,
     "classes permuted": logits[:, order],
@@ -309,15 +299,11 @@ for change, changed in changes.items():
     d = {f: correlation.distance(forms[f]["source"], after[f]).item() for f in after}
     rows.append({"change": change} | d)
 invariances = pd.DataFrame(rows)
-assert invariances.loc[3, list(correlation.FORMS)].max() < 1e-5  # the order of classes is not seen
-assert invariances.loc[:1, list(after)[1:]].max(axis=None) < 1e-5  # nor a constant
-assert invariances.loc[2, ["labels", "matched", "centred"]].max() < 1e-5  # nor a scale
-formats = dict.fromkeys(correlation.FORMS, "{:.4f}")
-figures.table(
-    invariances,
-    formats,
-    caption="Distance of the changed source to itself: 0 where the form does not notice",
-)
+assert invariances.loc[2, list(correlation.FORMS)].max() < 1e-5  # the order of classes is not seen
+assert invariances.loc[0, list(after)[1:]].max() < 1e-5  # nor a constant
+assert invariances.loc[1, ["labels", "matched", "centred"]].max() < 1e-5  # nor a scale
+caption = "Distance of the changed source to itself: 0 where the form does not notice"
+figures.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"), caption=caption)
 
 # %% [markdown]
 # - **A permutation** of the classes permutes the entries of every output alike, and $C$ stays.
@@ -327,8 +313,9 @@ figures.table(
 #
 # ## What it means
 #
-# SAC compares how two models *arrange* the same probes. It needs no access to weights, no equal architecture and no equal order of classes. What it measures depends on the
-# form of the outputs: logits carry a constant and a scale, probabilities carry the confidence (which whoever runs the service can set), labels carry only the partition of the probes. Which form separates thieves from honest developers is an empirical question, and the answer may differ between attacks. The next page turns to the other choice: which images to ask about.
+# SAC compares how two models *arrange* the same probes. It needs no access to weights, no equal architecture and no equal order of classes. What it measures depends on the form of the outputs. Logits
+# carry a constant and a scale. Probabilities carry the confidence, which whoever runs the service can set. Labels carry only the partition of the probes. {doc}`10_results` shows which form separates thieves from
+# honest developers on which attack. {doc}`09_probes` turns to the other choice: which images to ask about.
 
 # %% [markdown] tags=["exercise"]
 # ## On your own
@@ -356,7 +343,6 @@ assert abs(kernel_entry - 0.4493) < 1e-3
 #
 # - {cite:t}`guan2022sac` for the method; {cite:t}`guan2024sacjc` for its use on faces, where the factor ½ of $C$ is dropped (read in its code).
 # - {cite:t}`godinot2025qurd` for fingerprints as *queries, representation, detection*: here probes, correlation matrix, distance.
-# - {cite:t}`hinton2015distilling` on what the small probabilities of a model tell.
 
 # %%
 Markdown(provenance_line(run))

@@ -12,32 +12,34 @@
 # ## The answer in short
 #
 # On average, independent models repeat the source's label on {glue:text}`agree_normal` of plain images and on {glue:text}`agree_w` of the images that the source and its
-# surrogates get wrong (SAC-w). The share of the stolen models minus that of the independent ones is {glue:text}`gap_normal` on plain images and {glue:text}`gap_w` on SAC-w.
-# The patch of SAC-m changes {glue:text}`flips_m` of the source's {glue:text}`n` answers, one of half the side {glue:text}`flips_wide`. Probes that surrogates answer as the source does
-# and choosers do not (*contrast*) tell Extract-L students from students of *another* owner with an AUC of {glue:text}`auc_contrast_pool` by label agreement. The {term}`placebo`, the
-# same choice by models that never saw the source, reaches {glue:text}`auc_placebo_pool`: here the choice gains **{glue:text}`placebo_verdict`** than its placebo.
+# surrogates get wrong (SAC-w). The share of the stolen models minus that of the independent ones is {glue:text}`gap_normal` percentage points on plain images and {glue:text}`gap_w` on SAC-w.
+# The patch of SAC-m changes {glue:text}`flips_m` of the source's {glue:text}`n` answers, so SAC-m {glue:text}`m_word` SAC-normal here. Probes that surrogates answer as the source does and
+# choosers do not (*contrast*) tell Extract-L students from students of *another* owner with an AUC of {glue:text}`auc_contrast_pool` by label agreement. The {term}`placebo`, the same choice by
+# models that never saw the source, reaches {glue:text}`auc_placebo_pool`. Over the reference run {glue:text}`reference` the two are {glue:text}`over_contrast_pool` and {glue:text}`over_placebo_pool`.
 #
 # ```{admonition} What you will do
 # :class: tip
-# Build the probe sets, look at them, and watch how the source, its copies and independent models answer on each. **You learn** how each set is chosen and from which images; why
-# an image that the source gets *wrong* can say more than one that it gets right; and why a choice made with the source needs a placebo beside it. **You need**
-# {doc}`08_sample_correlation`. The page shows all models of the zoo. It trains those that are missing.
+# Build the probe sets, look at them, and watch how the source, its copies and independent models answer on each.
+#
+# **You learn** how each set is chosen and from which images; why an image that the source gets *wrong* can say more than one that it gets right; and why a choice made with the source needs a
+# placebo beside it.
+#
+# **You need** {doc}`08_sample_correlation`. The page shows all models of the zoo. It trains those that are missing.
 # ```
 #
 # ## The claim under test
 #
 # - The abstract of the paper {cite:p}`guan2022sac` claims that **SAC-m needs neither surrogates nor adversarial examples** (read in the abstract).
 # - SAC-w uses normal images that are misclassified, chosen with surrogates of the source, six in the released files (read in the code). **The rule of the choice is not
-#   published.** We offer two readings, and nobody has confirmed either. *All wrong*: the source and all surrogates are wrong, as another re-implementation {cite:p}`deepcore2024`
-#   demands of the source and eight models derived from it. *Contrast*: copies repeat the source, other models do not.
+#   published.** We offer two readings, and nobody has confirmed either. *All wrong* takes images on which the source and all surrogates are wrong; another re-implementation
+#   {cite:p}`deepcore2024` demands this of the source and eight models derived from it. *Contrast* takes images on which copies repeat the source and other models do not.
 # - SAC-JC uses JPEG-compressed images {cite:p}`guan2024sacjc` (read in the code). That SAC-source means images that the source misclassifies is inferred from a file name.
 #
 # Behind all of them is one idea, which this page tests: **images near or beyond a decision boundary tell models apart better than plain ones.**
 #
 # ## Parameters
 #
-# `patch`, `position` and `count` belong to the CutMix images that are redrawn on this page. The probe sets of the run itself follow the profile. To change them there,
-# override `probes.patch`, `probes.patch_position` or `probes.count`.
+# `patch`, `position` and `count` belong to the CutMix images that are redrawn on this page. The probe sets of the run follow `probes.patch`, `probes.patch_position` and `probes.count`.
 
 # %% tags=["parameters"]
 profile = "fashion"
@@ -52,9 +54,9 @@ import torch
 from IPython.display import Markdown
 
 from sacutils import evaluation, figures, probes, steps, training
-from sacutils.probes import PLACEBOS, PROBE_SETS, PUBLISHED
+from sacutils.probes import PLACEBOS, PROBE_SETS
 from sacutils.run import judges, open_run, provenance_line
-from sacutils.studies import tables
+from sacutils.studies import references, suspects, tables
 
 run = open_run(profile, overrides)
 figures.use_style()
@@ -70,9 +72,10 @@ figures.say(side=f"{settings.patch:g}", position=settings.patch_position, pool=f
 # %% [markdown]
 # ## The sets
 #
-# All probes come from the *probe* split ({glue:text}`pool` images here), on which nothing is trained and no accuracy is reported. The released code takes test images, on
-# whose accuracy its checkpoints had been selected too. Each set has {glue:text}`n` images. The first five are SAC's, the others this book's.
+# All probes come from the *probe* split ({glue:text}`pool` images here), on which nothing is trained. The released code takes test images, and its checkpoints had been selected by their
+# accuracy on these. Each set has {glue:text}`n` images. The first five are SAC's, the others this book's.
 #
+# :::{table} The probe sets: how each is chosen, and what the owner needs for it
 # | set | how it is chosen | needs |
 # |---|---|---|
 # | SAC-normal | the first images of the split, which is in random order | images |
@@ -84,6 +87,7 @@ figures.say(side=f"{settings.patch:g}", position=settings.patch_position, pool=f
 # | SAC-w (contrast) | the images on which surrogates repeat the source and {term}`choosers <chooser>` do not | source, surrogates, choosers |
 # | Contrast (pool) | the same from a pool: each image as it is, shifted and flipped, half replaced by another, and blended with it | the same |
 # | Placebo, Placebo (pool) | the choices of the last two by models that never saw the source | students of another owner, choosers |
+# :::
 
 # %% tags=["hide-input", "remove-output"]
 samples, titles = {}, {}
@@ -102,14 +106,13 @@ figures.show("probes_samples", figures.images(samples, titles))
 # :alt: The source contradicts the true class on every image of SAC-source and SAC-w; on the other sets it does so only where it errs.
 #
 # The first images of each set. Above each: the true class (that of the background or left half where two images are mixed) and, after the arrow, what the source says where it
-# disagrees. Which images were taken is written to `probes/` in the folder of the run, as numbers within the data set.
+# disagrees. SAC-source and SAC-w have an arrow everywhere. The folder `probes/` of the run holds the numbers of the images.
 # :::
 #
 # ## How many candidates SAC-w needs
 #
-# A {term}`surrogate` is a model that the owner derives from the source, as a thief would: here students of its labels and of its probabilities, on images that the
-# owner kept in reserve. An image on which
-# source and surrogates all err is a candidate for a mistake that *copies share*. Each further surrogate can only remove candidates.
+# A {term}`surrogate` is a model that the owner derives from the source as a thief would. Here these are students of its labels and of its probabilities, on images that the owner kept in
+# reserve. An image on which source and surrogates all err is a candidate for a mistake that *copies share*. Each further surrogate can only remove candidates.
 
 # %%
 remaining = torch.ones(len(truth), dtype=torch.bool)
@@ -132,18 +135,18 @@ figures.show("probes_funnel", figure)
 # %% [markdown]
 # :::{glue:figure} probes_funnel
 # :name: fig-probes-funnel
-# :alt: No further surrogate can add images, so the bars get shorter downwards; the last but one is what SAC-w can choose from.
+# :alt: The bars get shorter downwards. The source gets {glue:text}`source_wrong` images wrong, and {glue:text}`all_wrong` of them are wrong for all surrogates too.
 #
-# Images left after each condition. Of {glue:text}`pool`, the source gets {glue:text}`source_wrong` wrong; {glue:text}`all_wrong` of these are wrong for all
-# {glue:text}`surrogates` surrogates too; the first {glue:text}`n` of them are the set.
+# Images left after each condition. Of {glue:text}`pool`, the source gets {glue:text}`source_wrong` wrong, and {glue:text}`all_wrong` of these are wrong for all
+# {glue:text}`surrogates` surrogates too. The first {glue:text}`n` of them are the set.
 # :::
 #
-# A more accurate source leaves fewer mistakes, so SAC-w has to be offered more images. If there are too few, the run stops and says so.
+# A more accurate source leaves fewer mistakes and needs a larger probe split. If there are too few mistakes, the run stops and says so.
 #
 # ## The CutMix patch, redrawn
 #
-# In the released code (read) the patch is 6 of 32 pixels wide, its centre lies in a corner sixth of the image, the box is the same for all images, and the label is kept,
-# although it plays no part in SAC. Here it is drawn again with the parameters of this page.
+# In the released code (read) the patch is 6 of 32 pixels wide, its centre lies in a corner sixth of the image, and the box is the same for all images. Here it is drawn again with the
+# parameters of this page.
 
 # %%
 plain = probes.normal(split, count)
@@ -157,6 +160,7 @@ flipped = int((before.argmax(1) != after.argmax(1)).sum())
 labels = {name: run.logits[name][source].argmax(1) for name in ("normal", "m", "wide")}
 flips = {name: int((labels[name] != labels["normal"]).sum()) for name in ("m", "wide")}
 figures.say(**{f"flips_{name}": number for name, number in flips.items()})
+figures.say(m_word="is nearly" if flips["m"] <= settings.count / 20 else "differs from")
 figures.say(flipped=flipped, redrawn=count, changed=f"{changed:.1%}")
 answers = {
     key: [f"{classes[k]}\n{value:.2f}" for value, k in zip(*shares[:8].max(1), strict=True)]
@@ -168,14 +172,14 @@ figures.show("probes_cutmix", figures.images(pixels, answers))
 # %% [markdown]
 # :::{glue:figure} probes_cutmix
 # :name: fig-probes-cutmix
-# :alt: Where the patch covers background only, the source's answer below is that above; it changes where the patch hides or adds something that matters to the source.
+# :alt: The patch changes {glue:text}`changed` of the pixels and {glue:text}`flipped` of the {glue:text}`redrawn` answers that are shown.
 #
 # Plain images and the same with a patch of another. Above each: what the source says, and with which probability. Over all {glue:text}`redrawn` redrawn images
 # {glue:text}`changed` of the pixels differ and {glue:text}`flipped` answers change.
 # :::
 #
 # Around the clothes of the default profile the background is black, so a patch in the corner replaces background by background. Where a patch changes almost no answer, a
-# result of SAC-m says nothing about CutMix. Hence the set with the wide patch, which changes {glue:text}`flips_wide` of {glue:text}`n` answers.
+# result of SAC-m says nothing about CutMix. So there is a set with a wide patch, which changes {glue:text}`flips_wide` of {glue:text}`n` answers.
 #
 # ## How the models answer
 #
@@ -184,33 +188,19 @@ figures.show("probes_cutmix", figures.images(pixels, answers))
 
 # %%
 compared = [*steps.SAME_CLASSES, *steps.INDEPENDENT]
-rows = []
-for name, label in PUBLISHED.items():
-    right = truth[run.probes[name].index]
-    theirs = run.logits[name][source].argmax(1)
-    for model in run.names("source", *steps.SURROGATES, *compared):
-        confidence, predicted = run.outputs(name, model).max(1)
-        row = {"probes": label, "model": model, "step": run.zoo.specs[model].step}
-        row |= {
-            "accuracy": (predicted == right).double().mean().item(),
-            "confidence": confidence.mean().item(),
-        }
-        rows.append(row | {"agreement": (predicted == theirs).double().mean().item()})
-answers = pd.DataFrame(rows).assign(group=lambda part: part["step"].map(steps.LABELS))
+answers = suspects.on_probes(run, "source", *steps.SURROGATES, *compared)
 
 # %% tags=["hide-input"]
 order = ["source", *steps.SURROGATES, "finetune_all", "prune", *steps.EXTRACTION[:2]]
 part = answers[answers["step"].isin([*order, *steps.INDEPENDENT])]
 mean = part.groupby(["group", "probes"], sort=False)[["accuracy", "confidence", "agreement"]].mean()
 mean["text"] = [" / ".join(f"{100 * share:.0f}" for share in row) for row in mean.to_numpy()]
-figures.table(
-    tables.wide(mean.reset_index(), "group", "probes"),
-    caption="Accuracy / confidence / agreement with the source, in percent, on each set of probes",
-)
+caption = "Accuracy / confidence / agreement with the source, in per cent, on each set of probes"
+figures.table(tables.wide(mean.reset_index(), "group", "probes"), caption=caption)
 
 # %% [markdown]
-# Read each cell as *accuracy / confidence / agreement* in per cent, averaged over the models of the group. The source's accuracy on SAC-source and SAC-w is zero **by
-# construction**, and so is that of the surrogates on SAC-w: these are choices, not findings. The findings are in the other rows, above all in the last number.
+# A cell is the mean over the models of the group. The source's accuracy on SAC-source and SAC-w is zero **by construction**, and so is that of the surrogates on SAC-w. The findings are in
+# the other rows, above all in the last number.
 
 # %% tags=["hide-input", "remove-output"]
 drawn = answers[answers["step"].isin(compared)]
@@ -218,12 +208,11 @@ rows = []
 for label, part in drawn.groupby("probes", sort=False):
     is_stolen, shares = part["step"].isin(steps.SAME_CLASSES), part["agreement"]
     stolen, independent = shares[is_stolen].to_numpy(), shares[~is_stolen].to_numpy()
-    difference, low, high = evaluation.mean_difference(stolen, independent)
-    text = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
-    rows.append((label, stolen.mean(), independent.mean(), difference, text))
-columns = ["probes", "stolen", "independent", "gap", "stolen minus independent"]
-gap = pd.DataFrame(rows, columns=columns)
-of_set = gap.set_index("probes")
+    gap = evaluation.mean_difference(stolen, independent)
+    rows.append((label, stolen.mean(), independent.mean(), gap.value, str(gap)))
+columns = ["probes", "stolen", "independent", "gap", "difference (points)"]
+gaps = pd.DataFrame(rows, columns=columns)
+of_set = gaps.set_index("probes")
 for name in ("normal", "w"):
     *_, share, _, text = of_set.loc[PROBE_SETS[name]]
     figures.say(**{f"gap_{name}": text, f"agree_{name}": f"{share:.0%}"})
@@ -239,25 +228,24 @@ figures.say(widest=of_set["gap"].idxmax(), gap_verdict="wider" if wider else "no
 # \Pr(\text{agreement}) \;\ge\; a_S + a_T - 1 .
 # $$ (eq-forced-agreement)
 #
-# On plain images, where $a_S$ and $a_T$ are high, there is little room for anything but agreement: the truth itself makes models alike. A correlation matrix of right answers is, roughly, the matrix of the *true* classes, whoever computed it.
+# On plain images $a_S$ and $a_T$ are high, so models must agree on most of them. A correlation matrix of right answers is, roughly, the matrix of the *true* classes, whoever computed it.
 #
-# On images that the source gets wrong the bound says nothing ($a_S = 0$), and the truth pulls the other way: an independent model that is right *disagrees*. It agrees only
-# where it makes the same one of $K - 1$ possible mistakes. A copy was trained to repeat the source's answers, mistakes included, or began with its weights. Two things weaken this argument. Some mistakes are made by every network, for example on an image with a wrong label. Demanding that *surrogates* err as well (SAC-w) keeps what copies share,
-# but does nothing against what everyone shares. And a copy that learned little repeats little. The mean agreement of stolen and of independent models in this build, and their difference with Welch's 95 % interval over models:
+# On images that the source gets wrong the bound says nothing ($a_S = 0$), and an independent model that is right *disagrees*. It agrees only where it makes the same one of $K - 1$ possible
+# mistakes. A copy was trained to repeat the source's answers, mistakes included, or began with its weights.
+#
+# Two things weaken this argument. Some mistakes are made by every network, for example on an image with a wrong label. Demanding that *surrogates* err as well (SAC-w) keeps what copies share,
+# but does nothing against what everyone shares. And a copy that learned little repeats little. The table has the difference with Welch's 95 % interval over models:
 
 # %%
-figures.table(
-    gap.drop(columns="gap"),
-    dict.fromkeys(columns[1:3], "{:.2f}"),
-    caption="Agreement with the source: stolen and independent models, and their difference",
-)
+caption = "Agreement with the source: stolen and independent models, and their difference"
+figures.table(gaps.drop(columns="gap"), dict.fromkeys(columns[1:3], "{:.0%}"), caption=caption)
 
 # %% [markdown]
-# Here the gap on SAC-w ({glue:text}`gap_w`) is **{glue:text}`gap_verdict`** than on SAC-normal ({glue:text}`gap_normal`). The widest is on {glue:text}`widest`.
+# Here the gap on SAC-w ({glue:text}`gap_w` points) is **{glue:text}`gap_verdict`** than on SAC-normal ({glue:text}`gap_normal`). The widest is on {glue:text}`widest`.
 #
 # ## The other reading: contrast
 #
-# Which images do copies repeat and other models not? For each candidate $x$ with the source's label $y$, take the probability of $y$ under the surrogates (mean $\bar p_C$, variance
+# On which images do copies repeat the source and other models not? For each candidate $x$ with the source's label $y$, take the probability of $y$ under the surrogates (mean $\bar p_C$, variance
 # $v_C$) and under the choosers ($\bar p_O$, $v_O$), who know the owner's data in two styles of training, and not the source. The {glue:text}`n` candidates with the highest
 #
 # $$
@@ -280,7 +268,8 @@ best = score.argsort(descending=True, stable=True)[: settings.count]
 assert torch.equal(best, run.probes["contrast"].index)
 
 # %% [markdown]
-# Such probes may find copies of *this source*, or only models that were *trained as copies are*. A **placebo** tells the two apart: a sibling of the source stands in for it, and students of that sibling for the surrogates. Whatever these probes gain, they gain without having seen the source.
+# Such probes may find copies of *this source*, or only models that were *trained as copies are*. A **placebo** tells the two apart: a sibling of the source stands in for it, and students of that sibling for the
+# surrogates. Whatever these probes gain, they gain without having seen the source.
 #
 # ## Result
 #
@@ -289,13 +278,10 @@ assert torch.equal(best, run.probes["contrast"].index)
 # %% tags=["hide-input", "remove-output"]
 groups = [steps.MAIN_NEGATIVES, "owner data", "students of another"]
 all_auc = tables.select(tables.auc(run), attack=steps.LABELS["extract_label"], negatives=groups)
-keys = {"probabilities (matrix)": ("probabilities", "cosine")}
-keys |= {"label agreement": ("labels", "label agreement")}
-parts = []
-for shown, (form, measure) in keys.items():
-    part = tables.select(all_auc, form=form, measure=measure, n_probes=settings.count)
-    parts.append(part.assign(compared=shown))
-auc = pd.concat(parts)
+words = {"cosine": "probabilities (matrix)", "label agreement": "label agreement"}
+auc = tables.select(all_auc, n_probes=settings.count, measure=list(words))
+auc = auc[(auc["measure"] != "cosine") | (auc["form"] == "probabilities")]
+auc = auc.assign(compared=auc["measure"].map(words)).sort_values("measure", kind="stable")
 look = {"hue": "negatives", "facet": "compared", "label": "AUC with 95 % interval"}
 figures.show("probes_auc", figures.points(auc, "auc", "probes", limits=(0, 1), guess=0.5, **look))
 agreement = tables.select(auc, compared="label agreement", negatives="students of another")
@@ -306,24 +292,34 @@ for pool, word in (("", "placebo_plain"), ("_pool", "placebo_verdict")):
     one, other = (value[PROBE_SETS[f"{kind}{pool}"]]["auc"] for kind in ("contrast", "placebo"))
     figures.say(**{word: "more" if one > other else "no more"})
 figures.say(models=f"{agreement['n_stolen'].max()} / {agreement['n_independent'].max()}")
+reference, kept = references.for_run(run)
+figures.say(reference=reference)
+for name in ("contrast_pool", "placebo_pool"):
+    key = (PROBE_SETS[name], "labels", "label agreement")
+    figures.say(**{f"over_{name}": tables.stated(kept, key, "extract_label", groups[-1])})
 
 # %% [markdown]
 # :::{glue:figure} probes_auc
 # :name: fig-probes-auc
-# :alt: Where the point of a contrast set lies no further right than that of its placebo, its choice says nothing about the source; left of the grey line the independent models are nearer.
+# :alt: By label agreement and against students of another, the contrast from the pool has an AUC of {glue:text}`auc_contrast_pool`, its placebo {glue:text}`auc_placebo_pool` and SAC-w {glue:text}`auc_w`.
 #
-# AUC of Extract-L by probe set. **Varied:** probes, independent models, what is compared. **Fixed:** {glue:text}`n` probes, stolen models. Against students of another there are {glue:text}`models` models.
+# AUC of Extract-L by probe set. **Varied:** probes, independent models, what is compared. **Fixed:** {glue:text}`n` probes, stolen models. Against students of another there are {glue:text}`models` models. A contrast
+# set says something about the source where it lies further right than its placebo.
 # :::
 #
-# By label agreement and against students of another, SAC-w reads *all wrong* at {glue:text}`auc_w` and *contrast* at {glue:text}`auc_contrast`, whose placebo has {glue:text}`auc_placebo`: **{glue:text}`placebo_plain`** than the placebo. From the pool it is {glue:text}`auc_contrast_pool`, and the placebo {glue:text}`auc_placebo_pool`.
+# By label agreement and against students of another, SAC-w in the reading *all wrong* has an AUC of {glue:text}`auc_w`, and in the reading *contrast* {glue:text}`auc_contrast`. The placebo of the contrast has
+# {glue:text}`auc_placebo`, so the contrast gains **{glue:text}`placebo_plain`** than its placebo. From the pool it gains **{glue:text}`placebo_verdict`**: {glue:text}`auc_contrast_pool`, and {glue:text}`auc_placebo_pool` for
+# the placebo.
 #
 # ## What it means
 #
 # - With so few models, differences that lie inside the intervals are not findings. Where an AUC lies well below 0.50, the independent models are the nearer ones.
-# - SAC-m needs neither surrogates nor adversarial examples, as claimed. Its patch changes {glue:text}`flips_m` of {glue:text}`n` answers of the source. Where that is next to none, its AUCs are no evidence about CutMix in either direction; those of the wide patch are.
-# - What a contrast gains over attacker data or owner data may be style. What it gains over its placebo, against students of another, is about the source.
-# - **No p-value can be had from probes that were chosen with the source.** It would treat the source unlike any model that it is compared with. {doc}`10_results` therefore reports AUCs only; a test needs probes that treat the source and its siblings alike.
-# - None of these sets was chosen by looking at the AUC. Whoever tries fourteen corruptions and reports the best one on the same models reports too much: the choice must be made on other models.
+# - SAC-m needs neither surrogates nor adversarial examples, as claimed. Its patch changes {glue:text}`flips_m` of {glue:text}`n` answers of the source. Where that is next to none, only the AUCs of the wide patch
+#   say something about CutMix.
+# - What a contrast gains against attacker data or owner data may be style. What it gains over its placebo, against students of another, is about the source.
+# - **No p-value can be had from probes that were chosen with the source**, because they treat the source unlike any model that it is compared with. {doc}`10_results` therefore reports AUCs only.
+#   {doc}`14_a_test_that_holds` has probes that treat the source and its siblings alike.
+# - None of these sets was chosen by looking at the AUC. Whoever tries fourteen corruptions and reports the best one on the same models reports too much, because the choice must be made on other models.
 
 # %% [markdown] tags=["exercise"]
 # ## On your own
@@ -343,15 +339,12 @@ assert all_wrong == 90
 # **3. Another patch.** Run `make notebook NAME=09_probes ARGS="-p position centre -p patch 0.5 -p count 100"`. How many answers change now?
 # %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# A patch that changes none leaves SAC-m equal to SAC-normal; one that covers the object makes the donor's class win, and then the images are plain again, with other labels.
+# A patch that changes none leaves SAC-m equal to SAC-normal. One that covers the object makes the donor's class win, and then the images are plain again, with other labels.
 # :::
 
 # %% [markdown]
-# ## Further reading
-#
-# - {cite:t}`yun2019cutmix` for CutMix as an augmentation; {cite:t}`hendrycks2019corruptions` for the corruptions of which JPEG is one.
-# - {cite:t}`godinot2025qurd`, whose AKH baseline asks for the source's mistakes only, and is hard to beat.
-# - {cite:t}`cao2021ipguard` and {cite:t}`lukas2021cae`: probes that are *moved* to the boundary instead of found there.
+# **Further reading.** {cite:t}`yun2019cutmix` on CutMix as an augmentation; {cite:t}`hendrycks2019corruptions` on corruptions; {cite:t}`godinot2025qurd` on asking about the source's mistakes only; {cite:t}`cao2021ipguard` and
+# {cite:t}`lukas2021cae` on probes that are *moved* to the boundary instead of found there.
 
 # %%
 Markdown(provenance_line(run))

@@ -13,14 +13,17 @@
 #
 # {term}`AKH` counts how often a suspect repeats the source's label on the source's own mistakes. Over the six attacks that keep the classes its {term}`AUC` is
 # {glue:text}`akh_main` against independent models on attacker data, {glue:text}`akh_owner` against those on owner data and {glue:text}`akh_students` against students of another
-# source. AKH minus SAC-w (probabilities) is {glue:text}`akh_sac`. Against attacker data, {glue:text}`n_worse` of the {glue:text}`n_others` other entries are better than AKH beyond
-# the interval of the difference, {glue:text}`n_better` are worse, and for {glue:text}`n_open` no difference is shown. Against students of another, {glue:text}`n_worse_students`
-# are better. From the first comparison to the last, {glue:text}`n_fall` of {glue:text}`n_entries` entries lose more than {glue:text}`margin` on Extract-L.
+# source. Against attacker data, {glue:text}`n_worse` of the {glue:text}`n_others` other entries are better than AKH beyond the interval of the difference, {glue:text}`n_better` are worse,
+# and for {glue:text}`n_open` no difference is shown; AKH minus SAC-w (probabilities) is {glue:text}`akh_sac`. Against students of another, {glue:text}`n_worse_students` are better.
+# On Extract-L {glue:text}`n_fall` of {glue:text}`n_entries` entries lose more than {glue:text}`margin` from the first comparison to the last.
 #
 # ```{admonition} What you will do
 # :class: tip
-# Put nine other ways to recognise a stolen model beside SAC: the same zoo, the same independent models, the same number of probes. **You learn** what each asks a suspect and needs
-# from the owner, and how to compare two AUCs of the same models. **You need** {doc}`09_probes` and {doc}`10_results`. The page shows all models and trains those that are missing.
+# Put nine other ways to recognise a stolen model beside SAC, with the same zoo, the same independent models and the same number of probes.
+#
+# **You learn** what each asks a suspect and needs from the owner, and how to compare two AUCs of the same models.
+#
+# **You need** {doc}`09_probes` and {doc}`10_results`. The page shows all models and trains those that are missing.
 # ```
 #
 # ## The claim under test
@@ -42,7 +45,6 @@ margin = 0.05  # 0 to 0.5: two AUCs are level if the interval of their differenc
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from IPython.display import Markdown, display
 
 from sacutils import evaluation, figures, rivals, training
@@ -79,6 +81,7 @@ figures.say(arrived=f"{arrived:.0%}", fewer_masks=zest.EQUAL)
 # A fingerprint is a set of **queries**, a **representation** of the answers, and a **distance** between the source's representation and the suspect's (the scheme of QuRD). A small
 # distance means "probably stolen".
 #
+# :::{table} The rivals: what they ask, what they compare, and how
 # | method | queries | what is compared | distance |
 # |---|---|---|---|
 # | Random {cite:p}`godinot2025qurd` | plain images | labels | share that differ |
@@ -90,6 +93,7 @@ figures.say(arrived=f"{arrived:.0%}", fewer_masks=zest.EQUAL)
 # | FBI {cite:p}`maho2022fbi` | plain images | rank of the true class | one minus shared information |
 # | Zest {cite:p}`jia2022zest` | images with parts hidden | which parts raise which class | angle |
 # | Dataset Inference {cite:p}`maini2021dataset` | random walks away from training images and from others | steps until the label changes | effect size |
+# :::
 #
 # Two have a second row as QuRD has them: **IPGuard (QuRD)** stops just behind the boundary, **FBI (QuRD)** compares labels. Zest's budget counts images, of which it makes
 # {glue:text}`masks` queries each. **Zest (equal queries)** asks no more than the others: {glue:text}`fewer_masks` masks of few images.
@@ -150,8 +154,8 @@ for mine, kept in zip(by_hand, tables.groups(rows, "extract_label"), strict=True
 diff, student = rivals.rival("ModelDiff"), run.zoo.get(run.names("extract_label")[0])
 asked = diff.queries(owned, large)  # (pairs, image or twin, channels, height, width)
 answers = [diff.ask(model, asked.pixels).double() for model in (source, student)]
-moves = [1 - F.cosine_similarity(*z.softmax(-1).unbind(1), dim=1) for z in answers]
-distance = 1 - F.cosine_similarity(*moves, dim=0)
+moves = [1 - torch.cosine_similarity(*z.softmax(-1).unbind(1), dim=1) for z in answers]
+distance = 1 - torch.cosine_similarity(*moves, dim=0)
 torch.testing.assert_close(distance, diff.distance(*answers, asked.extra))
 print(f"ModelDiff, source and an Extract-L student: {distance:.3f}, as in the library")
 
@@ -168,13 +172,14 @@ figures.show("rivals_queries", figures.images(rows, titles))
 # :name: fig-rivals-queries
 # :alt: IPGuard and CAE change plain images until the source's answer changes or nearly does; AKH asks unchanged images that the source gets wrong, and Zest hides parts.
 #
-# The first eight queries of four rivals; above each, the source's answer. For Zest one of the masked copies.
+# The first eight queries of four rivals; above each, the source's answer. For Zest it is one of the masked copies. Only AKH asks about images as they are.
 # :::
 #
 # ## AUC against four groups of independent models
 #
-# All with {glue:text}`n` probes. The groups: {glue:text}`groups`. ADV-TRA {cite:p}`advtra2024` finds negatives that share the victim's architecture *and* its data the hardest for every
-# method: siblings do. Students of another were made as stolen models are, but from another source: who cannot tell them from stolen ones has found *a* theft, not *this* one.
+# Each method has {glue:text}`n` probes. The groups hold {glue:text}`groups`. ADV-TRA {cite:p}`advtra2024` finds negatives that share the victim's architecture *and* its data the hardest
+# for every method, and siblings share both. Students of another were made as stolen models are, but from another source. A method that cannot tell them from stolen ones has found *a*
+# theft, and not *this* one.
 
 # %% tags=["hide-input", "remove-output"]
 parts = []
@@ -194,9 +199,10 @@ figures.show("rivals_auc", figures.points(part, "auc", "method", **look))
 # %% [markdown]
 # :::{glue:figure} rivals_auc
 # :name: fig-rivals-auc
-# :alt: The intervals of neighbouring methods overlap, and the AUC of one method depends on which independent models it is compared with.
+# :alt: Over six attacks AKH has an AUC of {glue:text}`akh_main` against attacker data and {glue:text}`akh_students` against students of another; the intervals of neighbouring methods overlap.
 #
-# AUC of each method for four attacks; SAC from probabilities unless its name says labels. **Varied:** the independent models. **Fixed:** {glue:text}`n` probes, stolen models. The vertical line is guessing.
+# AUC of each method for four attacks; SAC from probabilities unless its name says labels. **Varied:** the independent models. **Fixed:** {glue:text}`n` probes, stolen models. The vertical line is guessing. Look at how
+# far a method's marks move apart before you compare methods.
 # :::
 
 # %%
@@ -209,48 +215,34 @@ for attack in ("Extract-L", "Extract-P", "six together"):
 # The {glue:text}`n_stolen` stolen models of the last table are no random sample of thefts: there are as many of each kind as the profile trains. Models of one architecture, and copies of
 # one another, count as less than one model each in the intervals.
 #
-# **Dataset Inference** asks who used the owner's *data*. By that question a model on owner data and a sibling are positives, and these columns are not its test. It is weak by
-# nature where a source overfits little. Transferred models with new labels can be judged by SAC, ModelDiff, FBI (QuRD) and Dataset Inference only; the run's table `auc.csv` has these rows.
+# **Dataset Inference** asks who used the owner's *data*. By that question a model on owner data and a sibling are positives, so these columns are not its test. It is weak
+# where a source overfits little. Transferred models with new labels can be judged by SAC, ModelDiff, FBI (QuRD) and Dataset Inference only; the run's table `auc.csv` has these rows.
 #
-# **EWE** needs a watermarked source of its own, and **ModelDiff** is asked with twins in other radii: only a full run does both. Others show the reference run's rows here and nowhere else:
+# **EWE** needs a watermarked source of its own, and **ModelDiff** is asked with twins in other radii too. Only a full run does both, so other runs show the reference run's rows here:
 
 # %% tags=["hide-input"]
-full, origin = data, f"this run, {run.profile.run_name}"
-if not run.profile.full:
-    reference, full = references.for_run(run)
-    origin = f"the reference run {references.label(reference, full)}"
+origin, full = references.full_tables(run, lambda: data)
 ewe = [tables.summary(full, *tables.rivals(full)["EWE"], group) for group in GROUPS]
 ewe = tables.wide(pd.concat(ewe), "attack", "negatives")
 display(figures.table(ewe, caption=f"EWE, AUC with 95 % interval, in {origin}"))
 radii = tables.ablation(full, "twin radius", GROUPS)
 radii = radii.assign(row=radii["attack"] + ", against " + radii["negatives"])
-caption = f"ModelDiff by radius of the twins, AUC, in {origin}"
 if len(radii):
+    caption = f"ModelDiff by radius of the twins, AUC, in {origin}"
     display(figures.table(tables.wide(radii, "row", "setting"), caption=caption))
-else:
-    display(Markdown(f"{caption}: not measured there."))
 
 # %% [markdown]
 # ## What it costs
 #
-# - *access*: what making the probes needs of the source; *answers*: the least that a suspect must show;
-# - *models*: surrogates + choosers that the owner trains; EWE trains the source itself;
-# - *making*: time to make {glue:text}`n` probes, and the same *with training* of these models; *queries*: to each suspect.
+# *Access* is what making the probes needs of the source, *answers* the least that a suspect must show. *Models* counts surrogates + choosers that the owner trains; EWE trains the source
+# itself. *Making* is the time to make {glue:text}`n` probes, and *with training* adds that of these models. *Queries* go to each suspect.
 
 # %% tags=["hide-input"]
-costs = data["costs"].set_index("method")
-costs = costs.loc[[name for name in keys if name in costs.index]]
-costs["whole"] = costs["seconds_make"] + costs["seconds_models"]
-texts = costs[["seconds_make", "whole"]]
-texts = texts.map(tables.duration).where(texts >= 1, "under 1 s")
-models = costs["surrogates"].map(str) + " + " + costs["choosers"].map(str)
-shown = costs[["access"]].assign(answers=costs["form"], models=models)
-shown[["making", "with training"]] = texts
-shown["queries"] = costs["queries"].map("{:,}".format)
+costs = comparison.cost_texts(data["costs"], list(keys))
 names = {"whole_m": "SAC-m", "whole_w": "SAC-w", "whole_ipguard": "IPGuard", "whole_cae": "CAE"}
-figures.say(**{name: texts.loc[method, "whole"] for name, method in names.items()})
+figures.say(**{name: costs.loc[method, "with training"] for name, method in names.items()})
 figures.say(once=tables.duration(run.zoo.record(run.zoo.source)["seconds"]))
-figures.table(shown.reset_index(), caption="What each method costs: models, time and queries")
+figures.table(costs.reset_index(), caption="What each method costs: models, time and queries")
 
 # %% [markdown]
 # SAC-m takes {glue:text}`whole_m` and no other model. With the models that they need, SAC-w takes {glue:text}`whole_w`, IPGuard {glue:text}`whole_ipguard` and CAE
@@ -258,7 +250,8 @@ figures.table(shown.reset_index(), caption="What each method costs: models, time
 #
 # ## The same queries, another measure
 #
-# SAC-source and AKH ask the *same* images, so what the correlation matrix gains over counting equal labels can be read off directly. A hard suspect is hard for both measures: we count both on the same pairs of models, and look at the difference. Six attacks together; plus means that the first measure is better.
+# SAC-source and AKH ask about the *same* images, so what the correlation matrix gains over counting equal labels can be read off directly. A hard suspect is hard for both measures, so both are counted on the same
+# pairs of models. The table has the difference over six attacks together; plus means that the first measure is better.
 
 # %%
 EQUAL = ("labels", "label agreement")
@@ -277,8 +270,9 @@ gains = pd.DataFrame(rows, columns=["probes", "difference of AUC", *GROUPS])
 figures.table(gains, caption="The same queries, two measures: difference of AUC over six attacks")
 
 # %% [markdown]
-# The last line of each block compares two things that go by the name of SAC: the released code takes the **mean** difference of two matrices of logits, QuRD's "SAC" asks the source's
-# mistakes and takes the **root mean square** (read in both codes). From *labels* a matrix knows which probes get equal labels, and not which labels: that lets SAC judge a model with new classes, and throws information away where the classes are the same.
+# The last line of each block compares two things that go by the name of SAC. The released code takes the **mean** difference of two matrices of logits; QuRD's "SAC" asks about the source's
+# mistakes and takes the **root mean square** (read in both codes). From *labels* a matrix knows which probes get equal labels, and not which labels. That lets SAC judge a model with new classes, and it loses
+# information where the classes are the same.
 #
 # ## The verdict on the claim
 #
@@ -313,18 +307,20 @@ figures.say(n_fall=int(falls.sum()), n_entries=len(falls))
 
 # %% [markdown]
 # The claim **{glue:text}`verdict`** in this build: against attacker data {glue:text}`n_worse` of {glue:text}`n_others` entries are better than AKH, against owner data
-# {glue:text}`n_worse_owner`, against siblings {glue:text}`n_worse_siblings`, and against students of another {glue:text}`n_worse_students`. If all were equally good, about {glue:text}`by_chance` of so many comparisons would show a difference by chance.
-# Not contradicted is not confirmed. Level with AKH, with the whole interval within ±{glue:text}`margin`, are {glue:text}`n_level` of {glue:text}`n_others`. A zoo of this size can show large differences, and can hardly show that there is none. {doc}`13_what_reproduces` has several sources, and the published values of IPGuard, CAE and EWE.
+# {glue:text}`n_worse_owner`, against siblings {glue:text}`n_worse_siblings`, and against students of another {glue:text}`n_worse_students`. If all were equally good, about {glue:text}`by_chance` of so many
+# comparisons would show a difference by chance. {glue:text}`n_level` of {glue:text}`n_others` entries are level with AKH, with the whole interval within ±{glue:text}`margin`. A zoo of this size can show large
+# differences, and can hardly show that there is none. {doc}`13_what_reproduces` has several sources, and the published values of IPGuard, CAE and EWE.
 #
 # ## What it means
 #
-# A new fingerprint should be compared with AKH first, on the same models and with an interval for the *difference*, and should say what it can do that AKH cannot: AKH needs the true labels of its images, and cannot judge a model with new labels. Where intervals overlap as in {numref}`fig-rivals-auc`, the order of neighbours is noise.
+# A new fingerprint should be compared with AKH first, on the same models and with an interval for the *difference*. It should say what it can do that AKH cannot: AKH needs the true labels of its images, and cannot
+# judge a model with new labels. Where intervals overlap as in {numref}`fig-rivals-auc`, the order of neighbours says nothing.
 #
 # ```{admonition} Not a contest of the originals
 # :class: warning
 # - These are re-implementations at the size of this zoo. CAE with fewer models and Zest with fewer masks are weaker than their authors meant them.
-# - EWE changes the source and protects one of its own; its suspects are others and fewer, so its differences are not paired.
-# - All methods are compared by AUC, which grants each its best threshold. The thief here knows of no fingerprint; {cite:t}`falseclaims2024` and {cite:t}`removalnet2023` study those who do.
+# - EWE protects a source of its own. Its suspects are others and fewer, so its differences are not paired.
+# - All methods are compared by AUC, which grants each its best threshold. The thief here knows of no fingerprint; {cite:t}`falseclaims2024` and {cite:t}`removalnet2023` study thieves who do.
 # ```
 
 

@@ -11,22 +11,25 @@
 #
 # ## The answer in short
 #
-# Of {glue:text}`n_pairs` pairs of settings that differ in one choice only, {glue:text}`n_apart` have disjoint 95 % intervals. The claim that the answer does not hinge on any
+# Of {glue:text}`n_pairs` pairs of settings that differ in one choice only, {glue:text}`n_apart` have disjoint 95 % intervals. So the claim that the answer does not depend on any
 # one choice **{glue:text}`verdict`**. The largest difference between two such settings is {glue:text}`gap`, along *{glue:text}`gap_ablation`* on
-# {glue:text}`gap_attack`. Removing the free constant of the logits changes the AUCs of SAC-w by at most {glue:text}`centred`, while raw logits and probabilities differ by up
-# to {glue:text}`form_gap`. Where the thief's service answers at temperature 2 instead of 1, the AUC of SAC-w on Extract-L {glue:text}`temperature_moves`. Against
-# students of another source the AUC is lower than against attacker data {glue:text}`students_moves`. The values are those of {glue:text}`origin`.
+# {glue:text}`gap_attack`. Raw logits and probabilities differ by up to {glue:text}`form_gap`, and the free constant of the logits explains at most {glue:text}`centred` of it. Where the
+# thief's service answers at temperature 2 instead of 1, the AUC of SAC-w on Extract-L {glue:text}`temperature_moves`. Against students of another source the AUC is lower than against
+# attacker data {glue:text}`students_moves`. The values are those of {glue:text}`origin`.
 #
 # ```{admonition} What you will do
 # :class: tip
 # Vary one choice at a time and leave everything else as the profile has it: the number of probes, the surrogates, what the service shows, the correlation, how the images are
-# made, what the thief spends and hides, and whom the stolen models are compared with. **You learn** which of these choices move the {term}`AUC` by more than its intervals, and why none
-# of them may be used to tune the test. **You need** {doc}`09_probes` and {doc}`10_results`. A full run trains the varied models that are missing. Other runs show a reference.
+# made, what the thief spends and hides, and whom the stolen models are compared with.
+#
+# **You learn** which of these choices move the {term}`AUC` by more than its intervals, and why none of them may be used to tune the test.
+#
+# **You need** {doc}`09_probes` and {doc}`10_results`. A full run trains the varied models that are missing. Other runs show a reference.
 # ```
 #
 # ## The claim under test
 #
-# > **SAC's answer does not hinge on any one of these choices:** along each {term}`ablation`, all settings give AUCs whose 95 % intervals overlap.
+# > **SAC's answer does not depend on any one of these choices:** along each {term}`ablation`, all settings give AUCs whose 95 % intervals overlap.
 #
 # It fails if two settings of one ablation, with everything else equal, have *disjoint* intervals: they are **apart**.
 #
@@ -34,7 +37,7 @@
 # :class: warning
 # Every AUC below is measured on the very models that {doc}`10_results` evaluates. Probes or augmentations that are chosen by the AUC on the evaluation models inflate it.
 # Examples, read or inferred from the code releases, are the order of steps in ModelGiF {cite:p}`song2023modelgif` and the screen of fourteen corruptions in SAC-JC
-# {cite:p}`guan2024sacjc`. To choose a setting, use models that are not evaluated: those of another seed.
+# {cite:p}`guan2024sacjc`. To choose a setting, use models of another seed.
 # ```
 #
 # ## Parameters
@@ -60,13 +63,9 @@ from sacutils.studies import ablations, references, tables
 
 run = open_run(profile, overrides)
 figures.use_style()
-if run.profile.full:  # this run has trained the variants
+if run.profile.full:  # it has trained the varied models
     run.announce()
-    origin = f"this run, {run.profile.run_name}"
-    data = tables.of_run(run, ablations=ablations.table(run))
-else:
-    reference, data = references.for_run(run)
-    origin = f"the reference run {references.label(reference, data)}"
+origin, data = references.full_tables(run, lambda: ablations.tables_of(run))
 
 WHOSE = {"number of probes": "judge", "surrogates": "judge", "output form": "service"}
 WHOSE |= {"bandwidth": "judge", "patch size": "judge", "mixing source": "judge"}
@@ -84,7 +83,7 @@ every = pd.concat([rows.assign(ablation=name) for name, rows in varied.items()],
 moves = ablations.movements(every)
 
 # %% tags=["remove-cell"]
-pairs, apart = int(moves["pairs"].sum()), int(moves["apart"].sum())
+pairs, apart = (int(moves[column].sum()) for column in ("pairs", "apart"))
 top, chance = moves.loc[moves["range"].idxmax()], 2 * norm.sf(norm.ppf(0.975) * 2**0.5)
 word = "does not hold" if apart else "is not refuted" if pairs else "cannot be tested"
 figures.say(n_pairs=f"{pairs:,}", n_apart=f"{apart:,}", verdict=word, origin=origin)
@@ -113,7 +112,7 @@ def draw(name, label="", line="form", against=MAIN_NEGATIVES, **chosen):
 # ## Summary
 #
 # Each cell holds the lowest and the highest AUC over the settings, along that line (probe set, output form, position) on which they differ most. An asterisk says that on some
-# line of this cell two settings are apart. The second table is against students of another; where the groups themselves are varied there is one line for all.
+# line of this cell two settings are apart. The second table is against students of another. Where the groups themselves are varied, there is one line for all.
 
 
 # %% tags=["hide-input"]
@@ -137,23 +136,21 @@ def line(name, part):
     return row | {f"across {bar:.2f}": f"{crossing} of {len(part)}"}
 
 
-for group in ablations.AGAINST:
-    if group in groups:
-        display(Markdown(f"**Against {group}**"), summary(group))
+for group in [each for each in ablations.AGAINST if each in groups]:
+    display(summary(group))
 
 # %% [markdown]
-# *Apart* counts pairs of settings with disjoint intervals. *Across* {glue:text}`bar` counts lines along which some settings reach the bar and others do not. The word *apart*
-# is strict: the same models answer at both settings, so intervals that overlap do *not* show that two settings are alike. It is also generous, since many pairs are looked at:
-# if two settings were alike and their models drawn independently, their intervals would be disjoint in about {glue:text}`chance` of all cases.
+# *Apart* counts pairs of settings with disjoint intervals. *Across* {glue:text}`bar` counts lines along which some settings reach the bar and others do not. The same models answer at both settings, so
+# intervals that overlap do *not* show that two settings are alike. By chance alone, intervals of independent models are disjoint in about {glue:text}`chance` of all pairs.
 #
 # **How to read the pictures.** Each panel is an attack, each line one way of asking. Only the setting moves along a line. Bars are 95 % intervals over models; with several
 # sources (here {glue:text}`sources`) they are the mean of the sources' intervals. Unless a caption says otherwise, {glue:text}`n_probes` probes, the cosine, and
 # {glue:text}`n_independent` independent models per source on {term}`attacker data` are used. Fine-tuning and transfer are left out; {doc}`10_results` has them. The grey line
-# is guessing; below it the independent models are the nearer ones. Pictures show attacker data; the table `ablations.csv` has students of another too.
+# is guessing; below it the independent models are the nearer ones. The table `ablations.csv` has students of another too.
 #
 # ## What the service shows
 #
-# From logits to labels less and less is left. Centred logits lack the constant that cross-entropy does not fix. A service that fears the test can choose to show less.
+# Each form after raw logits shows less of an answer. Centred logits lack the constant that cross-entropy does not fix. A service that fears the test can choose to show less.
 
 # %% tags=["hide-input", "remove-output"]
 draw("output form", line="series")
@@ -165,13 +162,13 @@ figures.say(centred=f"{gaps['centred logits']:.3f}", form_gap=f"{gaps['probabili
 # %% [markdown]
 # :::{glue:figure} ablation_output_form
 # :name: fig-ablations-form
-# :alt: Where raw and centred logits coincide, the constant plays no part; forms whose marks lie further right separate stolen from independent models better.
+# :alt: Raw and centred logits differ by at most {glue:text}`centred` in the AUC of SAC-w, raw logits and probabilities by up to {glue:text}`form_gap`.
 #
-# **Varied:** what is known of each answer. **Fixed:** {glue:text}`n_probes` probes of SAC-w or SAC-m, cosine, models.
+# **Varied:** what is known of each answer. **Fixed:** {glue:text}`n_probes` probes of SAC-w or SAC-m, cosine, models. Where raw and centred logits coincide, the constant plays no part.
 # :::
 #
-# Centring the logits changes the AUC of SAC-w by at most {glue:text}`centred`, taking probabilities instead by up to {glue:text}`form_gap`. The constant can explain no more
-# of the second number than the first.
+# Centring the logits changes the AUC of SAC-w by at most {glue:text}`centred`, and taking probabilities instead by up to {glue:text}`form_gap`. So the constant explains no more than
+# the first number of the second.
 #
 # ## Probes
 #
@@ -186,24 +183,24 @@ draw("surrogates", "number of surrogates")
 # :name: fig-ablations-count
 # :alt: A line that is flat at the right shows an attack and a probe set on which more probes change nothing.
 #
-# **Varied:** number of probes, in four probe sets. **Fixed:** probabilities, cosine, models. A line ends where the set has no more images.
+# **Varied:** number of probes, in four probe sets. **Fixed:** probabilities, cosine, models. A line ends where the set has no more images. Where it is flat at the right, more probes
+# change nothing.
 # :::
 #
-# **With how many surrogates** SAC-w is chosen decides which mistakes get in: all mistakes of the source (0 surrogates, which is SAC-source), or only those that students of
-# the source repeat.
+# **The number of surrogates** decides which mistakes get in: all mistakes of the source (0 surrogates, which is SAC-source), or only those that students of the source repeat.
 #
 # :::{glue:figure} ablation_surrogates
 # :name: fig-ablations-surrogates
 # :alt: A line that rises to the right shows an attack on which surrogates help; where the bars of both ends overlap, no help is shown.
 #
-# **Varied:** surrogates that must be wrong besides the source. **Fixed:** {glue:text}`n_probes` probes, the first that qualify; cosine, models.
+# **Varied:** surrogates that must be wrong besides the source. **Fixed:** {glue:text}`n_probes` probes, the first that qualify; cosine, models. Look for lines that rise to the right.
 # :::
 #
 # ## How the images are made, and which correlation
 #
 # SAC-m and SAC-JC change plain images, and each change has a strength. The released code has a patch with a side ratio of 0.2 in a corner, and JPEG severity 1, a quality of
 # 25. Is it the *mixture of two images* that matters? The patch can also be taken from another data set, or hold noise or nothing at all. The RBF matrix is
-#     $\exp(-\gamma\,\lVert u_i - u_j\rVert^2)$. The released code contains $\gamma = 1$.
+# $\exp(-\gamma\,\lVert u_i - u_j\rVert^2)$; the released code contains $\gamma = 1$.
 
 # %% tags=["hide-input", "remove-output"]
 side = "side of the patch as a share of the image's side"
@@ -216,7 +213,7 @@ for name in ("mixing source", "bandwidth"):
 # :name: fig-ablations-patch
 # :alt: The distance between the lines of corner, centre and random position shows what the place of the patch does, the slope of a line what its size does.
 #
-# **Varied:** size and position of the patch of SAC-m. **Fixed:** {glue:text}`n_probes` images, their donors, probabilities, cosine, models.
+# **Varied:** size and position of the patch of SAC-m. **Fixed:** {glue:text}`n_probes` images, their donors, probabilities, cosine, models. Lines that lie apart show what the place does.
 # :::
 #
 # ::::{dropdown} Content of the patch, bandwidth of the RBF
@@ -224,7 +221,7 @@ for name in ("mixing source", "bandwidth"):
 # :name: fig-ablations-mixing
 # :alt: Where the four marks of a panel lie side by side, it does not matter what the patch holds.
 #
-# **Varied:** what the patch holds. **Fixed:** a patch of half the image's side in the centre, {glue:text}`n_probes` images, cosine, models.
+# **Varied:** what the patch holds. **Fixed:** a patch of half the image's side in the centre, {glue:text}`n_probes` images, cosine, models. Marks side by side say that it does not matter.
 # :::
 #
 # :::{glue:figure} ablation_bandwidth
@@ -232,14 +229,14 @@ for name in ("mixing source", "bandwidth"):
 # :alt: Cosine and RBF with a small bandwidth parameter agree, as they must; the marks of larger parameters show how far the choice matters.
 #
 # **Varied:** cosine, or RBF with bandwidth $\gamma$ (the numbers). **Fixed:** {glue:text}`n_probes` probes of SAC-w, output form of each line, models. On labels the choice
-# makes no difference ({doc}`08_sample_correlation`).
+# makes no difference: both matrices take two values.
 # :::
 # ::::
 #
 # ## The attacker's effort
 #
 # A student that learned little from the source is no copy, so here the answer *ought* to depend on the setting. Each epoch asks the source once for each of the attacker's
-# images, so epochs are queries. With fewer images a thief can ask about each of them more often, every time shifted or flipped. Extract-L, with the students' mean fidelity:
+# images, so epochs are queries. With fewer images a thief can ask about each of them more often, every time shifted or flipped. The table shows Extract-L with the students' mean fidelity:
 
 # %%
 effort = tables.select(every, ablation=["extraction epochs", "attacker images"])
@@ -250,19 +247,16 @@ fidelity = effort.groupby("varied", sort=False)["fidelity"].mean()
 wide.insert(1, "mean fidelity", fidelity.loc[wide["varied"]].to_numpy())
 independent = tables.select(data["zoo"], step="independent")["fidelity"].mean()
 figures.say(independent=f"{independent:.1%}")
-figures.table(
-    wide,
-    {"mean fidelity": "{:.1%}"},
-    caption="AUC on Extract-L, by how much the thief asks",
-)
+caption = "AUC on Extract-L, by how much the thief asks"
+figures.table(wide, {"mean fidelity": "{:.1%}"}, caption=caption)
 
 # %% [markdown]
-# The mean fidelity of the independent models is {glue:text}`independent`. If students below that number are still recognised, it is by *where* they err, not by how often.
+# The mean fidelity of the independent models is {glue:text}`independent`. If students below that number are still recognised, it is by *where* they err and not by how often.
 #
 # ## What the thief hides
 #
-# A service can divide its logits by a temperature before the softmax. No label changes, and its accuracy stays; only how sure it sounds does. SAC on probabilities reads that.
-# *Matched* divides each suspect's logits by the one temperature at which it is on average as sure as the source ({doc}`08_sample_correlation`). Independent models answer as they are.
+# A service can divide its logits by a temperature before the softmax. No label changes, but the service sounds more or less sure, and SAC on probabilities reads that. *Matched* divides
+# each suspect's logits by the one temperature at which it is on average as sure as the source ({doc}`08_sample_correlation`). Independent models answer as they are.
 
 
 # %% tags=["hide-input"]
@@ -286,8 +280,8 @@ figures.say(temperature_moves=hidden)
 Markdown(f"From temperature 1 to 2 the AUC on Extract-L, against {MAIN_NEGATIVES}, {hidden}.")
 
 # %% [markdown]
-# A thief also has habits. It may ask once about each image and then shift the image and keep the answer, ask about plain images, or be given some wrong answers. It may
-# fine-tune, prune or round the student. Extract-L in these styles, against each group:
+# A thief also has habits. It may ask once about each image and keep the answer for shifted versions, ask about plain images, or be given some wrong answers. It may fine-tune, prune or round
+# the student. The tables show Extract-L in these styles, against each group:
 
 # %% tags=["hide-input"]
 style = varied["thief's style"]["series"].unique() if "thief's style" in varied else []
@@ -313,20 +307,21 @@ figures.say(students_moves=text if len(auc) else "in no cell, since it was not m
 # %% [markdown]
 # :::{glue:figure} ablation_negatives
 # :name: fig-ablations-negatives
-# :alt: A mark further left than that of the usual group in the first line belongs to independent models that are harder to tell from stolen ones.
+# :alt: Against students of another the AUC of SAC-w is lower than against attacker data {glue:text}`students_moves`.
 #
-# **Varied:** the independent models. **Fixed:** the stolen models, {glue:text}`n_probes` probes of SAC-w, cosine.
+# **Varied:** the independent models. **Fixed:** the stolen models, {glue:text}`n_probes` probes of SAC-w, cosine. A mark further left than that of the first line belongs to independent
+# models that are harder to tell from stolen ones.
 # :::
 #
-# The stolen models are the same in each line, so what moves is the choice of negatives alone. Against students of another the AUC is lower than against attacker data
-# {glue:text}`students_moves` (attack and form). Where it is, a part of what separated the groups was how they were trained, and not from whom.
+# Against students of another the AUC is lower than against attacker data {glue:text}`students_moves` (attack and form). Where it is, a part of what separated the groups was how they
+# were trained, and not from whom they learned.
 #
 # ## What it means
 #
-# - **Name the set-up beside every AUC**, and choose it beforehand, on models that are not evaluated. The summary shows what leaving a part out can hide.
+# - **An AUC needs its set-up beside it.** The set-up has to be chosen beforehand, on models that are not evaluated.
 # - **What the service shows is the suspect's choice.** A test that needs more than the service shows cannot be used.
 # - **Overlap is not equality.** Groups of this size cannot resolve small differences, and each choice is varied around the profile's setting only.
-# - **With other independent models the question changes**, and not only the answer.
+# - **With other independent models the question is another one**: whether a model is a copy, or whether it is a copy of *this* source.
 
 
 # %% [markdown] tags=["exercise"]

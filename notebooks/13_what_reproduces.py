@@ -11,28 +11,29 @@
 #
 # ## The answer in short
 #
-# The {glue:text}`n_claims` published claims of this page's ledger get {glue:text}`n_verdicts` verdicts over {glue:text}`shown`: {glue:text}`n_reproduces` *reproduces*,
-# {glue:text}`n_in_part` *in part*, {glue:text}`n_does_not` *does not* and {glue:text}`n_open` *compatible, not shown*. That SAC-w has its published AUCs on other zoos too
-# **{glue:text}`verdict`**. Another source of the same kind moves the AUC of one probe set on one attack by up to {glue:text}`widest`. The rules behind the words are registered in
-# {doc}`../rules`: a claim reproduces only where the whole interval lies within {glue:text}`margin` of the published value.
+# Over the reference run {glue:text}`lead`, {glue:text}`n_reproduces` of the {glue:text}`n_claims` published claims of this page's ledger reproduce, {glue:text}`n_in_part` hold in part,
+# {glue:text}`n_does_not` do not, and {glue:text}`n_open` are compatible with the data and not shown. A claim reproduces only where the whole interval lies within {glue:text}`margin` of the
+# published value; {doc}`../rules` has the registered rules. That SAC-w has its published AUCs on other zoos too **{glue:text}`verdict`**. Another source of the same kind moves the AUC of one
+# probe set on one attack by up to {glue:text}`widest`.
 #
 # ```{admonition} What you will do
 # :class: tip
-# Put three things side by side: what others published, runs with several sources that lie in this repository, and your own run where it is full. Decide by a rule what reproduces. **You
-# learn** how far an {term}`AUC` moves with the source, and how to hold a printed number against an interval. **You need** {doc}`10_results` to {doc}`12_what_it_depends_on`.
+# Put three things side by side: what others published, runs with several sources that lie in this repository, and your own run where it is full. Decide by a rule what reproduces.
+#
+# **You learn** how far an {term}`AUC` moves with the source, and how to hold a printed number against an interval.
+#
+# **You need** {doc}`10_results` to {doc}`12_what_it_depends_on`.
 # ```
-
-# %% [markdown]
+#
 # ## The claim under test
 #
-# ModelGiF {cite:p}`song2023modelgif` prints an AUC of SAC {cite:p}`guan2022sac` for nine attacks, measured on the CIFAR-10 models released with SAC. It does not say whether
-# SAC-w or SAC-m was measured. The claim:
+# {cite:t}`song2023modelgif` print an AUC of SAC {cite:p}`guan2022sac` for nine attacks, measured on the CIFAR-10 models released with SAC. They do not say whether SAC-w or SAC-m was
+# measured. The claim:
 #
 # > **SAC-w on probabilities has these AUCs on other zoos too:** for each attack the whole 95 % interval over several sources lies within {glue:text}`margin` of the published value.
 #
-# These are other zoos: small networks, fewer images, recipes of our own. Nobody expects *equal* values, and the margin allows for that.
-
-# %% [markdown]
+# These are other zoos, with small networks, fewer images and recipes of our own. Nobody expects *equal* values, and the margin allows for that.
+#
 # ## Parameters
 
 # %% tags=["parameters"]
@@ -55,8 +56,10 @@ from sacutils.studies import claims, comparison, references, tables
 
 run = open_run(profile, overrides)
 figures.use_style()
-loaded = {name: references.load(name) for name in references.available()}
+names = sorted(references.available(), key=lambda name: (name != references.DEFAULT, name))
+loaded = {name: references.load(name) for name in names}
 columns = {references.label(name, data): data for name, data in loaded.items()}
+lead = next(iter(columns))  # the reference of the answer in short
 if run.profile.full:  # only such a run has all that the claims need
     run.announce()
     columns["this run, 1 source"] = comparison.tables_of(run)
@@ -64,28 +67,26 @@ published = claims.published()
 judged = {label: claims.claims(data, margin) for label, data in columns.items()}
 
 # %% tags=["remove-cell"]
-figures.say(shown="; ".join(columns), margin=f"{margin:.2f}")
+figures.say(shown="; ".join(columns), lead=lead, margin=f"{margin:.2f}")
 
 # %% [markdown]
 # ## What a reference is
 #
 # A {term}`reference run` is a whole run of a profile, from data to tables, repeated with several seeds. Each seed gives another source, other splits, and other stolen and independent
 # models. This page shows {glue:text}`shown`. The tables of a reference lie in `results/<profile>/` with a column `seed`, beside the numbers of the probe images and the provenance of
-# each source. Every AUC can be computed again from the distances; a test of the repository does so. {doc}`../17_scaling` says how to make the models again and how to add a source.
+# each source. A test of the repository computes every AUC again from the distances. {doc}`../17_scaling` says how to make the models again and how to add a source.
 
 # %% tags=["hide-cell"]
 facts = pd.DataFrame({name: references.facts(name) for name in loaded})
-facts = facts.rename_axis("what").reset_index()
-figures.table(facts, caption="The reference runs")
+figures.table(facts.rename_axis("what").reset_index(), caption="The reference runs")
 
 # %% [markdown]
-# The fold holds the provenance. Where its line *compression* says JPEG, *every* network saw compressed images and SAC-JC compresses a second time. The times were taken while other jobs ran.
-
-# %% [markdown]
+# Where the line *compression* of the fold says JPEG, *every* network saw compressed images and SAC-JC compresses a second time. The times were taken while other jobs ran.
+#
 # ## Published, references, your own run
 #
-# AUC of SAC-w on probabilities against independent models on attacker data. The columns hold different things: **published** is one zoo with one source, without an interval. A
-# **reference** has the mean over its sources with a 95 % interval, then the smallest and the largest source. *This run*, where it is full, is one source.
+# The table has the AUC of SAC-w on probabilities against independent models on attacker data. **Published** is one zoo with one source, without an interval. A **reference** has the
+# mean over its sources with a 95 % interval, then the smallest and the largest source. *This run*, where it is full, is one source.
 
 # %%
 SAC_M = ("SAC-m", "probabilities", "cosine")
@@ -99,18 +100,18 @@ def beside(title, key, stated):
             rows = tables.summary(data, *own).iterrows()
             found[label] = {row["attack"]: tables.text(row) for _, row in rows}
     frame = pd.DataFrame(found).reindex(LABELS.values()).dropna(subset="published").fillna("–")
-    frame = frame.rename_axis("attack").reset_index()
-    return figures.table(frame, caption=f"{title}: AUC, published and measured")
+    caption = f"{title}: AUC, published and measured"
+    return figures.table(frame.rename_axis("attack").reset_index(), caption=caption)
 
 
 beside("SAC-w", tables.SAC_W, published["SAC"])
 
 # %% [markdown]
-# The interval counts *units* and not models: eight students in four architectures are worth {glue:text}`units`, since students of one architecture are alike. Over several sources it
+# The interval counts *units* and not models: eight students in four architectures are worth {glue:text}`units`, because students of one architecture are alike. Over several sources it
 # is never narrower than Student's t interval of the sources' AUCs. It does not shrink to a point where every source is separated perfectly {cite:p}`newcombe2006auc`.
 #
-# The fold has SAC-w on labels, SAC-m, the three rivals with published values, and the other published view of SAC: MarginFinger {cite:p}`marginfinger2024` measured it on Tiny-ImageNet
-# models of its own. EWE protects a watermarked source of its own, and its stolen models are fewer.
+# The fold has SAC-w on labels, SAC-m, the three rivals with published values, and the values that {cite:t}`marginfinger2024` measured on Tiny-ImageNet models of their own. EWE protects a
+# watermarked source of its own, and its stolen models are fewer.
 
 # %% tags=["hide-cell"]
 tiny = claims.published("Tiny-ImageNet")
@@ -143,18 +144,7 @@ means_hard, dots = (tables.select(part, attack=hard) for part in (means, single)
 dots = dots.drop(columns=["low", "high"])
 figure = figures.points(means_hard, "auc", "probes", dots=dots, columns=4, **look)
 figures.show("reproduces_sources", figure)
-
-# %% [markdown]
-# :::{glue:figure} reproduces_sources
-# :name: fig-reproduces-sources
-# :alt: The sources of a reference scatter around their mean; the scatter is wide where the mean lies between guessing and one, and vanishes where every source is separated perfectly.
-#
-# AUC on probabilities, against models on attacker data, of {glue:text}`shown`. A dot is a source; the mark with its bar is the mean over the sources with its 95 % interval. The vertical line is guessing.
-# :::
-
-# %% tags=["remove-cell"]
-cells = ["run", "probes", "attack"]
-spread = means.set_index(cells).query("sources > 1")
+spread = means.set_index(["run", "probes", "attack"]).query("sources > 1")
 spread["range"] = spread["largest"] - spread["smallest"]
 top = spread.loc[spread["range"].idxmax()]
 figures.say(n_wider=int((spread["range"] > margin).sum()), n_cells=len(spread))
@@ -162,10 +152,17 @@ figures.say(units=f"{evaluation.units(np.repeat(range(4), 2)):.1f}")
 figures.say(widest=f"{top['range']:.2f} ({top.name[1]} on {top.name[2]}, {top.name[0]})")
 
 # %% [markdown]
-# Over all five probe sets and all attacks, the range over sources is larger than the margin of {glue:text}`margin` in {glue:text}`n_wider` of {glue:text}`n_cells` cells. Whoever measures
-# such a cell with one source may report one value or the other.
-
-# %% [markdown]
+# :::{glue:figure} reproduces_sources
+# :name: fig-reproduces-sources
+# :alt: The sources of a reference scatter around their mean; the range over sources exceeds {glue:text}`margin` in {glue:text}`n_wider` of {glue:text}`n_cells` cells.
+#
+# AUC on probabilities, against models on attacker data, of {glue:text}`shown`. A dot is a source; the mark with its bar is the mean over the sources with its 95 % interval. The vertical line is guessing. The sources
+# scatter most where the mean lies between guessing and one.
+# :::
+#
+# Over all five probe sets and all attacks, the range over sources is larger than the margin of {glue:text}`margin` in {glue:text}`n_wider` of {glue:text}`n_cells` cells. A measurement of
+# such a cell with one source may give either end.
+#
 # ## One choice changed
 #
 # {doc}`12_what_it_depends_on` varies one choice at a time. Here are some of its choices over all sources. Raw logits are the form of the released code. A student of the *fewest epochs*
@@ -187,7 +184,7 @@ figures.show("reproduces_choices", figures.points(rows, "auc", "choice", **look)
 # :name: fig-reproduces-choices
 # :alt: In most panels at least one changed choice, above all other independent models or other probes, moves the AUC far from that of the claim.
 #
-# AUC with 95 % interval of SAC-w on probabilities as claimed, and with one choice changed, for {glue:text}`shown`. The intervals of *students' recipe* and *fewest epochs* are means of the
+# AUC with 95 % interval of SAC-w on probabilities as claimed, and with one choice changed, for {glue:text}`shown`. Compare each mark with the first one of its panel. The intervals of *students' recipe* and *fewest epochs* are means of the
 # sources' intervals, because a reference keeps no distances of these; they do not shrink with the number of sources.
 # :::
 
@@ -195,13 +192,15 @@ figures.show("reproduces_choices", figures.points(rows, "auc", "choice", **look)
 # ## The rules
 #
 # {doc}`../rules` has them with their date, and `sacutils.studies.claims` has them as code. They were written before the reference runs with one augmentation for everybody, and after those
-# that had no such setting; for the latter they are *stated*, not registered.
+# that had no such setting. For the latter they are not registered.
 #
+# :::{table} The words of the ledger
 # | word | rule for a cell with a published AUC |
 # |---|---|
 # | reproduces | the whole interval lies within {glue:text}`margin` of the published value |
 # | does not | the whole interval lies outside that margin |
 # | compatible, not shown | otherwise: the data allow both |
+# :::
 #
 # A claim on several cells *reproduces* if all do. If a cell does not, the claim holds *in part* where at least half of the cells reproduce, and otherwise *does not*. In all other cases it is
 # *compatible, not shown*. Easy attacks (fine-tuning, pruning) and hard ones (extraction, transfer) are claims apart.
@@ -223,11 +222,10 @@ figures.show("reproduces_choices", figures.points(rows, "auc", "choice", **look)
 ledgers = {label: claims.ledger(rows).set_index("claim") for label, rows in judged.items()}
 words = pd.DataFrame({label: rows["verdict"] for label, rows in ledgers.items()})
 words = words.reindex(next(iter(ledgers.values())).index).fillna("not measured")
-words_shown = words.rename_axis("claim").reset_index()
-figures.table(words_shown, caption="The ledger: the verdict on each claim")
+figures.table(words.rename_axis("claim").reset_index(), caption="The ledger: verdict by claim")
 
 # %% [markdown]
-# For the claims on SAC and on single rivals: which change of one choice turns the verdict, and into which word? Such a choice goes along with a verdict; it does not prove its cause.
+# The next table has the claims on SAC and on single rivals whose verdict turns when one choice is changed. Such a choice goes along with a verdict; it does not prove its cause.
 
 # %%
 parts = [rows.reset_index().assign(column=label) for label, rows in ledgers.items()]
@@ -237,7 +235,8 @@ turned = turned[["claim", "column", "because"]].rename(columns={"because": "woul
 figures.table(turned, caption="Choices that would turn a verdict")
 
 # %% [markdown]
-# The fold has every cell behind these words: published value, measured value with its interval, the smallest and the largest source. A cell of a comparison is a difference of two AUCs.
+# The fold has every cell behind these words, with the published value, the measured value and its interval, and the smallest and the largest source. A cell of a comparison is a difference
+# of two AUCs.
 
 
 # %% tags=["hide-cell"]
@@ -256,44 +255,42 @@ for label, rows in judged.items():
     display(figures.table(cells, caption=f"Every comparison of the ledger: {label}"))
 
 # %% tags=["remove-cell"]
-count = words.stack().value_counts()
+count, n_verdicts = words[lead].value_counts(), int((words != "not measured").sum().sum())
 names = {"n_reproduces": claims.REPRODUCES, "n_in_part": claims.IN_PART}
 names |= {"n_does_not": claims.DOES_NOT, "n_open": claims.COMPATIBLE}
 figures.say(**{name: int(count.get(word, 0)) for name, word in names.items()})
-figures.say(n_claims=len(words), n_verdicts=int(count.sum() - count.get("not measured", 0)))
 sac = words.loc[[f"SAC on {name}" for name in claims.CLAIMED]]
 holds = (sac == claims.REPRODUCES).all()
 figures.say(verdict=f"is shown in {holds.sum()} of {len(holds)} runs")
 n_held, n_alike = (sac == claims.REPRODUCES).sum().sum(), (words.nunique(axis=1) == 1).sum()
 figures.say(n_held=int(n_held), n_alike=int(n_alike), n_lines=int(sac.size))
+figures.say(n_claims=len(words), n_verdicts=n_verdicts)
 stated = tables.select(pd.concat(judged.values()), rule="published AUC")
 count = stated["cell_verdict"].value_counts()
 figures.say(n_stated=len(stated), n_right=int(count.get(claims.REPRODUCES, 0)))
-figures.say(n_wrong=int(count.get(claims.DOES_NOT, 0)))
 perfect = tables.select(stated, cell_verdict=claims.COMPATIBLE, value=1.0, published=1.0)
-figures.say(n_perfect=len(perfect))
+figures.say(n_wrong=int(count.get(claims.DOES_NOT, 0)), n_perfect=len(perfect))
 
 # %% [markdown]
 # Sources of the claims: the values of SAC, IPGuard, CAE and EWE are those of ModelGiF's table {cite:p}`song2023modelgif`. That SAC-m needs neither surrogates nor adversarial examples is
 # read in the abstract of the paper {cite:p}`guan2022sac`, that AKH performs on a par with far more complex schemes in that of QuRD {cite:p}`godinot2025qurd`, and that independent models
 # lie nearer to the source than extracted ones in the code release of MarginFinger {cite:p}`marginfinger2024`.
-
-# %% [markdown]
+#
 # ## The verdict on the claim
 #
-# The claim **{glue:text}`verdict`**: of its {glue:text}`n_lines` lines, six for each run, {glue:text}`n_held` reproduce. The runs agree on {glue:text}`n_alike` of {glue:text}`n_claims` claims.
+# The claim **{glue:text}`verdict`**: of its {glue:text}`n_lines` lines, six for each run, {glue:text}`n_held` reproduce. All claims and runs together have {glue:text}`n_verdicts` verdicts, and the runs
+# agree on {glue:text}`n_alike` of {glue:text}`n_claims` claims.
 #
 # **How strong are the words?** Of {glue:text}`n_stated` cells with a published AUC, {glue:text}`n_right` reproduce, {glue:text}`n_wrong` do not, and the rest is open. Among the open ones are
 # {glue:text}`n_perfect` in which the published and the measured value are both 1.00: the few models and sources leave an interval that is wider than the margin. Few models make a claim
 # *harder* to reproduce, and harder to refute.
-
-# %% [markdown]
+#
 # ## What it means
 #
-# - **Look at the spread first.** An interval over the models of one source does not know other sources. A claim on a method needs several, and these few say little about the worst.
+# - **Look at the spread first.** An interval over the models of one source does not cover other sources. A claim on a method needs several, and these few say little about the worst.
 # - **A miss is not a refutation.** The zoos differ in data, size of networks and images, recipes and queries, besides the choices listed above. A miss says that the claim needs a condition.
 # - **Open is not wrong.** *Compatible, not shown* asks for more sources; it is no evidence either way.
-# - **Many verdicts, some chance.** At 95 % an interval misses now and then. Other margins are possible; exercise 3 moves it.
+# - **Many verdicts, some chance.** At 95 % an interval misses now and then. The margin is a choice too: `make notebook NAME=13_what_reproduces ARGS="-p margin 0.05"` takes another one.
 
 
 # %% [markdown] tags=["exercise"]

@@ -11,23 +11,28 @@
 #
 # ## The answer in short
 #
-# {glue:text}`answer_found` {glue:text}`answer_accused` {glue:text}`answer_weak` The test asks for labels only, and it needs no promise about how strangers train their models.
+# At the level {glue:text}`level` the test finds {glue:text}`hits_loop` students that asked the source in the loop, and it accuses {glue:text}`hits_innocent` innocent models of this build. Over the
+# {glue:text}`n_sources` sources of the reference runs with one augmentation these are {glue:text}`over_found` and {glue:text}`over_accused`. {glue:text}`answer_weak` The test asks for labels only, and it
+# needs no promise about how strangers train their models.
 #
 # ```{admonition} What you will do
 # :class: tip
 # Compare the {term}`source` with its {term}`siblings <sibling>`, models that the owner trains with the same script on the same data and other seeds, and ask which of them explains a
-# {term}`suspect` best. **You learn** why an AUC against strangers is no evidence in a dispute; what makes a p-value valid here; how a {term}`control` corrects it; where it is blind.
+# {term}`suspect` best.
+#
+# **You learn** why an AUC against strangers is no evidence in a dispute; what makes a p-value valid here; how a {term}`control` corrects it; where it is blind.
+#
 # **You need** the t-test and {doc}`07_independent_models`. The page shows every model of the zoo that has the source's classes.
 # ```
 #
 # ## The question
 #
-# An AUC says how well stolen models can be told from the strangers that *we* trained. An accused stranger answers that it was trained in another way, and no number of ours can refute
-# that: whether strangers are alike cannot be checked. The owner's own training run can be repeated. Let $S$ be the source and $R_1, \dots, R_k$ siblings of it.
+# An AUC says how well stolen models can be told from the strangers that *we* trained. An accused stranger answers that it was trained in another way. No number of ours can refute that,
+# because nobody can check whether strangers are alike. The owner's own training run can be repeated. Let $S$ be the source and $R_1, \dots, R_k$ siblings of it.
 #
 # > If the suspect was made without $S$, then $S$ and the siblings are *exchangeable* given the suspect: nothing but the seed tells them apart, and the suspect does not know the seed.
 #
-# So the source should then explain the suspect no better than a sibling does, whatever the suspect's data, architecture, recipe or teacher. The principle is not ours: {cite:t}`zhu2025independence`
+# So the source should then explain the suspect no better than a sibling does, whatever the suspect's data, architecture, recipe or teacher. The principle is not ours. {cite:t}`zhu2025independence`
 # and {cite:t}`kuditipudi2025blackbox` draw p-values from copies of the owner's own training run for language models. Here the copies are full retrainings of a classifier, and the
 # suspect shows nothing but labels. Our search for earlier uses of this kind was limited.
 #
@@ -67,26 +72,24 @@ known = verdicts.answers(run)
 index = known[f"probes {count}"]
 labels = torch.stack([known[name][index].argmax(1) for name in members])
 split = siblings.disagreement(labels)
-loop = select(mine, style="in the loop", derived=True)
-innocent, once = mine[~mine["derived"]], select(mine, style="asked once")
-hits = int((loop["p"] <= level).sum())
-figures.say(
-    level=f"{level:g}", form=form, count=f"{count:,}", siblings=len(members) - 1,
-    n_controls=len(run.names(*CONTROLS)), divided=f"{(split > 0).double().mean():.0%}",
-    answer_found=f"Of {len(loop)} students that asked the source in the loop, the test finds {hits} at the level {level:g}.",
-    answer_accused=f"Of {len(innocent)} innocent models it accuses {int((innocent['p'] <= level).sum())}.",
-    answer_weak=(
-        f"Of {len(once)} thieves that asked once and then shifted their images it finds {int((once['p'] <= level).sum())}."
-        if len(once) else "Thieves that ask once are in full runs only."
-    ),
-)  # fmt: skip
+kinds = {
+    "loop": select(mine, style="in the loop", derived=True),
+    "innocent": mine[~mine["derived"]],
+}
+kinds["once"] = select(mine, style="asked once")
+hits = {key: f"{(rows['p'] <= level).sum()} of {len(rows)}" for key, rows in kinds.items()}
+weak = f"It finds {hits['once']} thieves that asked once and then shifted their images."
+weak = weak if len(kinds["once"]) else "Thieves that ask once are in full runs only."
+figures.say(hits_loop=hits["loop"], hits_innocent=hits["innocent"], answer_weak=weak)
+figures.say(level=f"{level:g}", form=form, count=f"{count:,}", siblings=len(members) - 1)
+figures.say(n_controls=len(run.names(*CONTROLS)), divided=f"{(split > 0).double().mean():.0%}")
 
 # %% [markdown]
 # ## Step 1: probes on which the members quarrel
 #
 # Where all members give the same label, a suspect's label says nothing about which of them it comes from. The owner takes every image that the source was not trained on, adds shifted and
-# flipped versions, and keeps the {glue:text}`count` candidates on which the members disagree most. The source is one member among {glue:text}`siblings` others in this choice. A choice that
-# favoured it would make the p-value worthless ({doc}`09_probes` shows how much).
+# flipped versions, and keeps the {glue:text}`count` candidates on which the members disagree most. The source is one member among {glue:text}`siblings` siblings in this choice. A choice that
+# favoured it would make the p-value worthless (exercise 6).
 
 # %% tags=["hide-input", "remove-output"]
 candidates = verdicts.candidates(run)
@@ -105,10 +108,8 @@ figures.show("siblings_probes", figures.images({"": candidates[chosen]}, {"": ti
 # :name: fig-siblings-probes
 # :alt: Probes on which the source and its siblings split their votes between two or more classes although all were trained with the same script on the same images.
 #
-# The most contested probes, with the two commonest labels and the number of members that give them.
+# The most contested probes, with the two commonest labels and the number of members that give them. On {glue:text}`divided` of the {glue:text}`count` probes the members do not all agree.
 # :::
-#
-# The members divide on {glue:text}`divided` of the {glue:text}`count` probes.
 #
 # ## Step 2: how well each member explains a suspect
 #
@@ -136,57 +137,34 @@ assert torch.allclose(s, siblings.scores(log_p, y))  # as in the library
 
 # %% tags=["hide-input", "remove-output"]
 theirs, controls = verdicts.scored(run, form)
-found = siblings.sibling_test(theirs, controls, member=None)
-residuals = siblings.residuals(theirs, controls)
-groups = [
-    "finetune_all",
-    "extract_label",
-    "extract_probability",
-    "independent",
-    "independent_owner",
-]
-groups += ["student_of_stranger"]
+groups = ["finetune_all", "extract_label", "extract_probability", "independent"]
+groups += ["independent_owner", "student_of_stranger"]
 place = {spec.name: i for i, spec in enumerate(suspects)}
-rows = [
-    {"suspect": LABELS[step], "residual": float(value), "role": "sibling" if j else "source"}
-    for step in groups
-    for j, value in enumerate(residuals[place[run.names(step)[0]]])
-]
-frame = pd.DataFrame(rows)
-drawn = figures.strips(
-    frame, "residual", "suspect", label="residual $r_j$", role="role", counts=False
-)
-figures.show("siblings_residuals", drawn)
-
-# %% tags=["hide-input", "remove-output"]
-top = {
-    step: int(
-        (residuals[place[run.names(step)[0]]] > residuals[place[run.names(step)[0]], 0]).sum()
-    )
-    + 1
-    for step in groups
-}
-figures.say(
-    rank_student=top["extract_label"],
-    rank_stranger=top["student_of_stranger"],
-    n_members=len(members),
-)
+chosen = [place[run.names(step)[0]] for step in groups]
+residuals = siblings.residuals(theirs, controls)[chosen]  # a row per suspect, the source first
+rank = (residuals > residuals[:, :1]).sum(1) + 1
+frame = pd.DataFrame(residuals.numpy(), index=[LABELS[step] for step in groups])
+frame = frame.rename_axis("suspect").reset_index().melt("suspect", value_name="residual")
+frame["role"] = np.where(frame["variable"] == 0, "source", "sibling")
+named = {"label": "residual $r_j$", "role": "role", "counts": False}
+figures.show("siblings_residuals", figures.strips(frame, "residual", "suspect", **named))
+figures.say(rank_student=int(rank[1]), rank_stranger=int(rank[-1]), n_members=len(members))
 
 # %% [markdown]
 # :::{glue:figure} siblings_residuals
 # :name: fig-siblings-residuals
-# :alt: For each of six suspects the residuals of the source and of its siblings; the source leads for copies and for most students, and lies among its siblings for models made without it.
+# :alt: The source has rank {glue:text}`rank_student` of {glue:text}`n_members` members for an Extract-L student, and rank {glue:text}`rank_stranger` for a student of a stranger.
 #
-# One suspect a line. For the Extract-L student the source has rank {glue:text}`rank_student` of {glue:text}`n_members`, for the student of a stranger rank {glue:text}`rank_stranger`.
+# One suspect a line. For the Extract-L student the source has rank {glue:text}`rank_student` of {glue:text}`n_members`, for the student of a stranger rank {glue:text}`rank_stranger`. The source
+# stands apart from its siblings where the suspect was made from it.
 # :::
 #
 # ## Step 4: two p-values
 #
 # `p_siblings` is the tail of Student's t of $r_S$ among the siblings' residuals. The rank of the source needs exchangeability alone, but with {glue:text}`siblings` siblings it cannot be
-# smaller than one in {glue:text}`n_members`. The t form adds that the residuals are normal; the share of accused innocents below is its check. It is right on average over owners, not for
+# smaller than one in {glue:text}`n_members`. The t form assumes that the residuals are normal; the share of accused innocents below checks it. It is right on average over owners, not for
 # each one, so there is a second guard: `p_controls`, the tail of $r_S(T)$ among the residuals $r_S$ of the controls. The verdict is *derivation* if both are at most the level, and otherwise
-# *no evidence of derivation*. With fewer than 12 siblings it is *not decidable*.
-
+# *no evidence of derivation*. With fewer than 12 siblings it is *not decidable*. Here are all models of this zoo:
 
 # %% tags=["hide-input"]
 shares = select(verdicts.shares(table, level), form=form, n_probes=count)
@@ -204,52 +182,44 @@ innocent_shares = shares.loc[~shares["derived"], columns].rename(columns=words)
 figures.table(innocent_shares, formats, caption="Innocent models: how many the test accuses")
 
 # %% [markdown]
-# The upper table has the stolen models, the lower one the innocent ones, all at the level {glue:text}`level`. A sibling, and a student of a sibling, is judged without that sibling among the
-# members.
+# Both tables are at the level {glue:text}`level`. A sibling, and a student of a sibling, is judged without that sibling among the members.
 #
 # ## Power and level of the same set-up
 #
-# *No evidence* is worth nothing without the share of thefts that the set-up would have found. The owner can rehearse: each student of a sibling is a pseudo-theft, with that sibling as the
+# *No evidence* says little without the share of thefts that the set-up would have found. The owner can rehearse: each student of a sibling is a pseudo-theft, with that sibling as the
 # accused. All other pairs of a member and an innocent show the level.
 
 # %% tags=["hide-input", "remove-output"]
 others = select(table[table["accused"] != verdicts.SOURCE], form="labels")
 theft, pairs = others[others["derived"]], others[~others["derived"]]
 worst = (pairs["p"] <= level).groupby(pairs["accused"]).mean().max()
-figures.say(
-    power=f"{int((theft['p'] <= level).sum())} of {len(theft)}",
-    pairs=f"{(pairs['p'] <= level).mean():.2%} of {len(pairs):,}",
-    pairs_siblings=f"{(pairs['p_siblings'] <= level).mean():.2%}",
-    worst=f"{worst:.1%}",
-)
+figures.say(power=f"{int((theft['p'] <= level).sum())} of {len(theft)}", worst=f"{worst:.1%}")
+figures.say(pairs=f"{int((pairs['p'] <= level).sum())} of {len(pairs):,}")
+figures.say(pairs_siblings=int((pairs["p_siblings"] <= level).sum()))
 
 # %% [markdown]
-# The set-up finds {glue:text}`power` pseudo-thefts. Of the pairs of a sibling and an innocent it accuses {glue:text}`pairs` (by `p_siblings` alone {glue:text}`pairs_siblings`); for the worst
-# single member {glue:text}`worst`.
+# The set-up finds {glue:text}`power` pseudo-thefts. It accuses {glue:text}`pairs` pairs of a sibling and an innocent, and {glue:text}`pairs_siblings` by `p_siblings` alone. For the worst single member the
+# share is {glue:text}`worst`.
 #
 # ## More queries, or probabilities
 
 # %% tags=["hide-input", "remove-output"]
-curve = table[
-    (table["accused"] == verdicts.SOURCE)
-    & table["style"].isin(["in the loop", "probabilities", "none"])
-]
-curve = curve.assign(
-    hit=curve["p"] <= level, role=np.where(curve["derived"], "stolen", "independent")
-)
+asked = ["in the loop", "probabilities", "none"]
+curve = select(table, accused=verdicts.SOURCE, style=asked)
+role = np.where(curve["derived"], "stolen", "independent")
+curve = curve.assign(hit=curve["p"] <= level, role=role)
 curve = curve.groupby(["form", "role", "n_probes"], as_index=False)["hit"].mean()
-drawn = figures.curves(
-    curve, "n_probes", "hit", role="role", facet="form", x_label="probes", y_label="share accused",
-    log="x", limits=(-0.05, 1.05),
-)  # fmt: skip
+named = {"x_label": "probes", "y_label": "share accused", "log": True, "limits": (-0.05, 1.05)}
+drawn = figures.curves(curve, "n_probes", "hit", role="role", facet="form", **named)
 figures.show("siblings_queries", drawn)
 
 # %% [markdown]
 # :::{glue:figure} siblings_queries
 # :name: fig-siblings-queries
-# :alt: The share of students that are accused rises with the number of probes, and the share of innocents stays near zero.
+# :alt: With {glue:text}`count` probes and from {glue:text}`form` the test accuses {glue:text}`hits_loop` students that asked in the loop and {glue:text}`hits_innocent` innocent models.
 #
-# Share of the Extract-L and Extract-P students (round marks) and of all innocents (triangles) that are accused at the level {glue:text}`level`, by number of probes and by what the suspect shows.
+# Share of the Extract-L and Extract-P students (round marks) and of all innocents (triangles) that are accused at the level {glue:text}`level`, by number of probes and by what the suspect shows. A set-up with few
+# probes finds few students.
 # :::
 #
 # ## Over the sources
@@ -259,27 +229,30 @@ figures.show("siblings_queries", drawn)
 # %% tags=["hide-input"]
 runs = {name: references.load(name) for name in references.available()}
 runs = {name: tables for name, tables in runs.items() if "verdicts" in tables}
+parts = {name: verdicts.accusations(tables["verdicts"]) for name, tables in runs.items()}
 rows = []
-for name, tables in runs.items():
-    data = verdicts.accusations(tables["verdicts"])
+for name, data in parts.items():
     bad, good = data[~data["derived"]], select(data, style="in the loop", derived=True)
     a = evaluation.clustered_share(bad["hit"].to_numpy(), bad["seed"].to_numpy(), 0.05)
     b = evaluation.clustered_share(good["hit"].to_numpy(), good["seed"].to_numpy(), 0.25)
     worst = bad.groupby("seed")["hit"].mean().max()
-    verdict = a.high <= 0.03 and worst <= 0.10
+    met = {"(a)": a.high <= 0.03 and worst <= 0.10, "(b)": b.value >= 0.8 and b.low >= 0.6}
+    accused, hits = bad["hit"].sum(), good["hit"].sum()
     rows.append({
-        "run": references.label(name, tables), "regime": data["regime"].iloc[0],
-        "innocents accused (upper bound)": f"{a.value:.1%} of {len(bad)} ({a.high:.1%})", "(a)": "met" if verdict else "missed",
-        "in-loop students found (lower bound)": f"{b.value:.0%} of {len(good)} ({b.low:.0%})",
-        "(b)": "met" if b.value >= 0.8 and b.low >= 0.6 else "missed",
-    })  # fmt: skip
-goals = pd.DataFrame(rows)
-caption = "Registered goals (a) and (b) in the reference runs"
-figures.table(goals, caption=caption) if rows else Markdown("No reference run has this table.")
+        "run": references.label(name, runs[name]), "regime": data["regime"].iloc[0],
+        "innocents accused (upper bound)": f"{accused} of {len(bad)} ({a.high:.1%})",
+        "in-loop students found (lower bound)": f"{hits} of {len(good)} ({b.low:.0%})",
+    } | {goal: "met" if reached else "missed" for goal, reached in met.items()})  # fmt: skip
+lead = select(pd.concat(parts, names=["run"]).reset_index("run"), regime="one augmentation")
+for key, part in (("found", select(lead, style="in the loop", derived=True)),
+                  ("accused", lead[~lead["derived"]])):  # fmt: skip
+    figures.say(**{f"over_{key}": f"{part['hit'].sum()} of {len(part)}"})
+figures.say(n_sources=len(lead[["run", "seed"]].drop_duplicates()))
+figures.table(pd.DataFrame(rows), caption="Registered goals (a) and (b) in the reference runs")
 
 # %% [markdown]
-# Goals (c) and (d) compare own Extract-L students with students of *another* owner, who used the same recipe. Each cell is an AUC: the mean over sources, its 95 % interval, and the
-# smallest to the largest. Goal (c) is met by a run whose smallest AUC of the sibling test is at least 0.95, goal (d) if 0.50 lies in the interval of the placebo.
+# Goals (c) and (d) compare own Extract-L students with students of *another* owner, who used the same recipe. A cell has the mean AUC over sources, its 95 % interval, and the smallest and
+# the largest source. Goal (c) is met by a run whose smallest AUC of the sibling test is at least 0.95, goal (d) if 0.50 lies in the interval of the placebo.
 
 # %% tags=["hide-input"]
 methods = {
@@ -294,21 +267,19 @@ judged = {}
 for name, tables in runs.items():
     parts = {key: fingerprint(tables["distances"], *row) for key, row in methods.items()}
     parts["sibling test (c)"] = verdicts.as_distances(tables["verdicts"])
-    judged[references.label(name, tables)] = {
-        key: text(over_sources(part, "extract_label", "students of another"))
-        for key, part in parts.items()
-    }
+    cells = {k: over_sources(v, "extract_label", "students of another") for k, v in parts.items()}
+    judged[references.label(name, tables)] = {key: text(cell) for key, cell in cells.items()}
 judged = pd.DataFrame(judged).rename_axis("score").reset_index()
-figures.table(
-    judged, caption="Registered goals (c) and (d): AUC on Extract-L, in each reference run"
-)
+caption = "Registered goals (c) and (d): AUC on Extract-L, in each reference run"
+figures.table(judged, caption=caption)
 
 # %% [markdown]
 # ## What it does not do
 #
-# - **It does not find every thief.** One who asks once and then shifts the images, smooths labels or mixes in answers of another model leaves less of the source's quarrels with its siblings.
-# - **The owner can cheat.** Train many models and call the one nearest to the suspect the source; weaken or drop siblings; distil the suspect and back-date the result. Against this stand a
-#   time-stamped commitment to script, data and source, sibling seeds drawn from later public randomness, and a judge who runs the script again.
+# - **It does not find every thief.** The student of one who asks once and then shifts the images, smooths labels or mixes in answers of another model repeats less of what tells the source
+#   from its siblings.
+# - **The owner can cheat.** Owners can train many models and call the one nearest to the suspect the source. They can weaken or drop siblings, or distil the suspect and back-date the result.
+#   A judge can demand a time-stamped commitment to script, data and source, and sibling seeds from later public randomness, and can run the script again.
 # - **A source that was selected needs siblings that were selected alike**: if it was the best of five runs, each sibling is the best of five.
 # - **An owner who may change answers has stronger means.** DAWN alters fewer than one answer in two hundred by a key and then recognises the students {cite:p}`szyller2021dawn`.
 

@@ -12,11 +12,11 @@
 # ## The answer in short
 #
 # With {glue:text}`n_siblings` retrainings of its own model and {glue:text}`n_controls` control models, the owner of this zoo's
-# source gets the verdict *{glue:text}`stolen_verdict`* on an extracted model (p = {glue:text}`stolen_p`) and
-# *{glue:text}`innocent_verdict`* on a student of somebody else (p = {glue:text}`innocent_p`), from {glue:text}`shows` on
+# source gets the verdict *{glue:text}`stolen_verdict`* on an extracted model (p = {glue:text}`stolen_p`). On a student of
+# somebody else it is *{glue:text}`innocent_verdict`* (p = {glue:text}`innocent_p`). Both are from {glue:text}`shows` on
 # {glue:text}`probes` probes. The same comparison finds {glue:text}`found` of {glue:text}`rehearsed` rehearsed thefts, and accuses
 # {glue:text}`accused` of {glue:text}`pairs` pairs of a member and an innocent control. An owner who cannot retrain has a weaker
-# test: it finds {glue:text}`rank_copies` copies of the source's weights and {glue:text}`rank_extracted` extracted models.
+# test. It finds {glue:text}`rank_copies` copies of the source's weights and {glue:text}`rank_extracted` extracted models.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -70,6 +70,7 @@ from IPython.display import Markdown
 from sacheck import answers, calibration, case, fingerprint, report
 from sacheck.images import Pool
 from sacutils import figures, steps
+from sacutils.files import megabytes
 from sacutils.profiles import Probes
 from sacutils.run import open_run, provenance_line
 
@@ -112,22 +113,15 @@ own = make("contested", min(count, len(split.labels) // 4), *siblings)
 rows = ~own.is_anchor
 
 # %% tags=["remove-cell"]
-size = sum(path.stat().st_size for path in own.folder.rglob("*") if path.is_file())
-figures.say(
-    probes=f"{rows.sum():,}",
-    anchors=int(own.is_anchor.sum()),
-    megabytes=f"{size / 1e6:.1f}",
-    n_siblings=len(siblings),
-    n_controls=len(controls),
-    alpha=f"{alpha:g}",
-    shows="the likeliest three classes" if shows == "top-k" else shows,
-)
+figures.say(probes=f"{rows.sum():,}", anchors=int(own.is_anchor.sum()), size=megabytes(own.folder))
+figures.say(n_siblings=len(siblings), n_controls=len(controls), alpha=f"{alpha:g}")
+figures.say(shows="the likeliest three classes" if shows == "top-k" else shows)
 
 # %% [markdown]
-# This one has {glue:text}`probes` probes and {glue:text}`anchors` anchors, {glue:text}`megabytes` MB in all.
+# This one has {glue:text}`probes` probes and {glue:text}`anchors` anchors, {glue:text}`size` in all.
 #
-# Rows that got mixed up, classes in another order, images that are prepared in another way: each makes a *stolen* model look
-# independent. The anchors are images of which the source is surest, and any model of the task should agree with it there. A
+# A *stolen* model looks independent if rows got mixed up, if its classes have another order, or if images are prepared in
+# another way. The anchors are images of which the source is surest, and any model of the task should agree with it there. A
 # suspect that agrees no more often than chance allows is refused and not judged.
 #
 # ## Suspects, controls, rehearsals
@@ -172,38 +166,30 @@ figures.table(lines, caption="Two cases side by side: a stolen model and an inno
 
 # %% tags=["remove-cell"]
 first, second = judged[stolen].verdict, judged[innocent].verdict
-figures.say(
-    stolen_verdict=first.verdict,
-    stolen_p=f"{first.p:.2g}",
-    innocent_verdict=second.verdict,
-    innocent_p=f"{second.p:.2g}",
-    found=sum(first.found.values()),
-    rehearsed=len(first.found),
-    accused=first.accused,
-    pairs=first.pairs,
-    worst=first.worst,
-    floor=f"{1 / len(first.residuals):.3f}",
-    rank=round(first.rank_p * len(first.residuals)),
-    members=len(first.residuals),
-    higher=sum(value >= first.residuals["source"] for value in first.controls.values()),
-)
+figures.say(stolen_verdict=first.verdict, stolen_p=f"{first.p:.2g}")
+figures.say(innocent_verdict=second.verdict, innocent_p=f"{second.p:.2g}")
+figures.say(found=sum(first.found.values()), rehearsed=len(first.found), worst=first.worst)
+figures.say(accused=first.accused, pairs=first.pairs, members=len(first.residuals))
+figures.say(rank=round(first.rank_p * len(first.residuals)))
+figures.say(floor=f"{1 / len(first.residuals):.3f}")
+figures.say(higher=sum(value >= first.residuals["source"] for value in first.controls.values()))
 figures.show("check_among", report.among(first))
 
 # %% [markdown]
 # :::{glue:figure} check_among
 # :name: fig-check-among
-# :alt: Two rows of dots, the residuals of the source and its siblings for the stolen model, and those of the source for the controls and the stolen model; the caption says which rank the source has.
+# :alt: For the stolen model the source has rank {glue:text}`rank` of {glue:text}`members` members, and {glue:text}`higher` of {glue:text}`n_controls` controls lie as high.
 #
 # The stolen suspect. Upper row: how much better than expected each member explains its answers; the source ranks
 # {glue:text}`rank` of {glue:text}`members`. Lower row: the same value of the source among its values for the
 # {glue:text}`n_controls` controls, {glue:text}`higher` of which are at least as high.
 # :::
 #
-# Read four lines together. *p* decides. *rank p* says how far one gets without any assumption on the shape: with
-# {glue:text}`n_siblings` siblings not below {glue:text}`floor`. *power* says what *no evidence* is worth: where the same
-# comparison overlooks the thefts that its owner rehearsed, it may overlook a real one. *innocents accused* is the other side:
-# each control, left out, is a suspect against each member; with the unluckiest member {glue:text}`worst` of
-# {glue:text}`n_controls` are accused. These pairs share members and controls, so they are a check and no bound.
+# Read four lines together. *p* decides. *rank p* needs no assumption on the shape, but with {glue:text}`n_siblings` siblings it
+# cannot be below {glue:text}`floor`. *power* is the share of rehearsed thefts that are found: where the comparison overlooks
+# these, it may overlook a real one. *innocents accused* takes each control as a suspect against each member; with the
+# unluckiest member {glue:text}`worst` of {glue:text}`n_controls` are accused. These pairs share members and controls, so their
+# share is a check and no bound.
 #
 # ## The report
 #
@@ -226,10 +212,12 @@ print(f"{len(page) / 1e6:.1f} MB of HTML, {len(kept) / 1e3:.0f} kB of JSON")
 # - **Back-dated distillation.** An accuser distils the suspect and calls the student the source; the test is symmetric and
 #   agrees {cite:p}`falseclaims2024`.
 # - **A source that was the best of several trainings** needs siblings that were chosen in the same way.
-# - **Right on average over owners, not for each one.** Hence the second p-value, and the unluckiest member in the table.
-# - **A thief can hide**: by asking each image once, by mixing in models of its own. Then power falls, not validity.
+# - **The test is right on average over owners, and not for each one.** So there is a second p-value, and the table has the
+#   unluckiest member.
+# - **A thief can hide**, for example by asking about each image once or by mixing in models of its own. Then fewer thefts are
+#   found, and no more innocents accused.
 #
-# Against the first three help a time-stamped commitment to script, hash of the data and source *before* the suspect is known, seeds of the siblings from public randomness that is drawn later, and a judge who reruns some trainings. The hash of the fingerprint covers the members' weights, the probes and the answers; publish the hashes of script and data beside it.
+# A judge can demand a time-stamped commitment to script, hash of the data and source from *before* the suspect was known, and siblings' seeds from public randomness that was drawn later. A judge can also rerun some trainings. The hash of the fingerprint covers the members' weights, the probes and the answers; publish the hashes of script and data beside it.
 #
 # ## Without siblings: the simple comparison, and how it errs
 #
@@ -237,9 +225,9 @@ print(f"{len(page) / 1e6:.1f} MB of HTML, {len(kept) / 1e3:.0f} kB of JSON")
 #
 # $$p = \frac{1 + \#\{i : d_i \le d\}}{n + 1}.$$
 #
-# This assumes that an innocent suspect is *like the independent models*, which no formula checks, and fewer than 19 of them
-# never allow a verdict at 0.05. Below, stolen models are judged by all independent models of this zoo but the siblings, and
-# each independent model by those of the other groups: a real suspect is of a kind that nobody thought of.
+# This assumes that an innocent suspect is *like the independent models*, which no formula checks. Fewer than 19 of them never
+# allow a verdict at 0.05. The table judges stolen models by all independent models of this zoo but the siblings, and each
+# independent model by those of the other groups, because a real suspect may be of a kind that nobody thought of.
 
 # %%
 simple = make(rank_kind, min(run.profile.probes.count, 100))

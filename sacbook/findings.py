@@ -4,7 +4,7 @@ import pandas as pd
 
 from sacutils import evaluation, steps
 from sacutils.run import Run, provenance_line
-from sacutils.studies import claims, references, tables, verdicts
+from sacutils.studies import attacked, claims, references, tables, verdicts
 
 LEADING = "one augmentation"
 """The regime whose sources are counted together; the other one stands beside."""
@@ -46,14 +46,10 @@ def of_references() -> dict[str, str]:
     values["ref_plain"] = references.label(f"{references.DEFAULT}_plain", beside["_plain"])
     groups = {"finetuned": claims.EASY[:2], "pruned": claims.EASY[2:], "label": claims.HARD[:1]}
     for suffix, reference in beside.items():
-        rows = tables.fingerprint(reference["distances"], *tables.SAC_W)
         for group, attacks in groups.items():
-            for negatives, kinds in steps.negative_sets(attacks[0]).items():
-                # early sources have no siblings and no students of another
-                judged = rows["step"].isin(kinds).any()
-                row = tables.over_sources(rows, attacks, negatives) if judged else None
+            for negatives in steps.negative_sets(attacks[0]):
                 name = f"ref_{group}_{negatives.split()[0]}{suffix}"
-                values[name] = tables.text(row) if row else "not measured"
+                values[name] = tables.stated(reference, tables.SAC_W, attacks, negatives)
     words = claims.ledger(claims.claims(lead))["verdict"]
     values["ref_claims"] = str(len(words))
     for name in ("REPRODUCES", "IN_PART", "COMPATIBLE", "DOES_NOT"):
@@ -76,4 +72,15 @@ def of_references() -> dict[str, str]:
         innocent["hit"].to_numpy(), sources[innocent.index].to_numpy(), 0.05
     )
     values |= {"ref_innocent": hits(innocent), "ref_innocent_high": f"{share.high:.1%}"}
-    return values
+    return values | attacks_of(references.DEFAULT, lead)
+
+
+def attacks_of(name: str, reference: tables.Tables) -> dict[str, str]:
+    """The five findings of the chapter on attacks, and the sources that they are about."""
+    if "attacks" not in reference:
+        said = ["Not measured in the reference runs."] * 5
+        return {f"ref_attack_{i}": text for i, text in enumerate(said, 1)} | {"ref_attacks": name}
+    found = attacked.sentences(attacked.means(reference["attacks"]))
+    said = {f"ref_attack_{i}": text for i, text in enumerate(found, 1)}
+    count = reference["attacks"]["seed"].nunique()
+    return said | {"ref_attacks": f"{name}, {count} source{'' if count == 1 else 's'}"}

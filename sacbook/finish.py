@@ -61,17 +61,25 @@ wrongly, or not at all."""
 
 
 def mend(page: str) -> str:
-    """A page in which everything has its own name, and tables of data have numbers."""
+    """A page in which everything has its own name, and tables have numbers: Sphinx counts those of
+    prose only.
+    """
     for wrong, right in NAMES.items():
         page = re.sub(wrong, right, page)
     chapter = re.search(r'<h1><span class="section-number">(\d+\.) </span>', page)
     name, numbers = f"Table {chapter[1] if chapter else ''}", count(1)
 
     def caption(match: re.Match[str]) -> str:
+        text = re.sub('<span class="caption-number">[^<]*</span>', "", match[1])
+        text = (
+            text
+            if text.startswith(head := '<span class="caption-text">')
+            else f"{head}{text}</span>"
+        )
         number = f'<span class="caption-number">{name}{next(numbers)} </span>'
-        return f'<caption><span class="caption-text">{number}{match[1]}</span></caption>'
+        return f"<caption>{text.replace(head, head + number, 1)}</caption>"
 
-    return re.sub("<caption>(?!<span)(.*?)</caption>", caption, page, flags=re.DOTALL)
+    return re.sub("<caption>(.*?)</caption>", caption, page, flags=re.DOTALL)
 
 
 def sections(page: str) -> str:

@@ -119,8 +119,7 @@ def make(executed: list[Path], folder: Path) -> list[str]:
         files.write_text(new / "check.py", checker)
         lines = [f"{exercises} exercises, {checked} with checks"]
         for kind, paths in made.items():
-            size = sum(path.stat().st_size for path in paths) / 1e6
-            lines.append(f"{kind:10s}{len(paths):3d} files {size:6.2f} MB")
+            lines.append(f"{kind:10s}{len(paths):3d} files {files.megabytes(*paths):>8s}")
     return lines
 
 

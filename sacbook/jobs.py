@@ -4,7 +4,7 @@ result is fresh. Imports no torch: planning takes a second.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ class Job:
     """One job, which ``python -m sacbook step NAME`` does.
 
     The jobs in `after` must be finished before. `digest` is that of everything that the result
-    depends on: the job is repeated when it changes. `output` says that the job is complete, a file
-    of the run's folder. Jobs with a higher `priority` start first.
+    depends on: the job is repeated when it changes; it has a part for each kind of thing, as
+    ``code=0123456789ab,profile=...``, which the record of the job keeps. `output` says that the job
+    is complete, a file of the run's folder. Jobs with a higher `priority` start first.
     """
 
     after: tuple[str, ...]
@@ -74,6 +75,21 @@ def profile_of(profile: Profile, group: str) -> Profile:
     """The profile that a group's models belong to: that of its variant, or `profile` itself."""
     name = group.removeprefix("variant-")
     return profile if name == group else steps.variant(profile, name)
+
+
+def parts_of(digest: str) -> dict[str, str]:
+    """The parts of a job's digest by their names."""
+    return dict(part.split("=", 1) for part in digest.split(",") if part)
+
+
+def work(profile: Profile, name: str) -> list[tuple[Spec, Path]]:
+    """The models that a job trains, and the files of their weights; none if it trains nothing."""
+    kind, _, group = name.partition("-")
+    if kind != "train":
+        return []
+    folder, digests = files.home() / "runs" / profile.name / "zoo", model_digests(profile, group)
+    specs = groups(profile)[group]
+    return [(spec, folder / spec.file(made)) for spec, made in zip(specs, digests, strict=True)]
 
 
 def model_digests(profile: Profile, group: str) -> list[str]:
@@ -141,27 +157,42 @@ def names(profile: Profile) -> list[str]:
     compared = [f"rival-{rivals.slug(name)}" for name in rivals.measurable(profile)]
     executed = [f"notebook-{name}" for name in notebook_names()]
     varied = ["ablations"] if profile.full else []
-    studied = ["tables", "verdicts", "explorer", "labpack", *compared, "comparison", *varied]
+    studied = ["tables", "verdicts", "attacks", "explorer", "labpack"]
+    studied += [*compared, "comparison", *varied]
     return ["data", *trained, *studied, *executed, "references", "book"]
+
+
+def write_plan(path: Path, plan: dict[str, Job]) -> None:
+    """Keep a plan in a file, so that Snakemake need not make it again."""
+    files.write_json(path, {name: asdict(job) for name, job in plan.items()})
+
+
+def read_plan(path: str) -> dict[str, Job]:
+    """A plan that :func:`write_plan` has kept, below :func:`sacutils.files.home`."""
+    kept = files.read_json(files.home() / path)
+    return {name: Job(**job | {"after": tuple(job["after"])}) for name, job in kept.items()}
 
 
 def plan(profile: Profile) -> dict[str, Job]:
     """Every job of a run by its name; each stands behind those that it waits for."""
     jobs: dict[str, Job] = {}
 
-    def add(name: str, after: list[str], *depends: Any, priority: int = 0) -> None:
-        digest = files.digest_of(json.loads(json.dumps(depends)))
+    def add(name: str, after: list[str], priority: int = 0, **depends: Any) -> None:
+        plain = json.loads(json.dumps({part: value for part, value in depends.items() if value}))
+        digest = ",".join(f"{part}={files.digest_of(plain[part])[:12]}" for part in sorted(plain))
         jobs[name] = Job(tuple(after), digest, output(name), priority)
 
     images = steps.data_digest(profile)
-    add("data", [], images)
+    add("data", [], data=images)
 
     trained, marked = [], {}
     for group in groups(profile):
         parents = [f"train-{parent}" for parent in ancestors(profile, group)]
         digests = model_digests(profile, group)
-        first = cost(profile, group)
-        add(f"train-{group}", ["data", *parents], digests, priority=first)
+        made = steps.made_from(profile_of(profile, group))
+        made = [made[spec.name] for spec in groups(profile)[group]]
+        kinds = {part: [model[part] for model in made] for part in steps.MADE_FROM}
+        add(f"train-{group}", ["data", *parents], cost(profile, group), **kinds)
         if group.startswith("variant-"):
             marked[group.removeprefix("variant-")] = digests
         else:
@@ -169,18 +200,23 @@ def plan(profile: Profile) -> dict[str, Job]:
 
     # as sacutils.run.Run.digest: what the answers of all models depend on
     settings = [profile.probes.model_dump(), profile.seed]
-    answers = [settings, steps.digests(profile), images]
-    add("tables", trained, answers, freshness.code_digest("studies.tables.write", "run.Run"))
+    models = steps.digests(profile)
+    answers = {"profile": settings, "parents": models, "data": images}
+    code = freshness.code_digest("studies.tables.write", "run.Run")
+    add("tables", trained, **answers, code=code)
 
     code = ("studies.verdicts.table", "run.Run", "sacbook.findings.of_run")
-    add("verdicts", ["tables"], answers, freshness.code_digest(*code))
+    add("verdicts", ["tables"], **answers, code=freshness.code_digest(*code))
+    code = freshness.code_digest("studies.attacked.table", "run.Run")
+    asked = answers | {"profile": [settings, profile.full]}
+    add("attacks", ["verdicts"], **asked, code=code)
     code = freshness.code_digest("sacbook.explorer.write", "run.Run")
-    add("explorer", ["tables"], answers, code)
+    add("explorer", ["tables"], **answers, code=code)
 
     shipped = [files.home() / name for name in ("teaching/lab.py", "teaching/README.md", "LICENSE")]
     module = files.sha256(freshness.FOLDER / "sacbook" / "saclab.py")
     code = freshness.code_digest("sacbook.labpack.write", "run.Run")
-    add("labpack", ["verdicts"], answers, code, module, contents(*shipped))
+    add("labpack", ["verdicts"], **answers, code=[code, module, contents(*shipped)])
 
     compared = []
     for name in rivals.measurable(profile):
@@ -188,16 +224,18 @@ def plan(profile: Profile) -> dict[str, Job]:
         code = freshness.code_digest("studies.comparison.measure", rivals.code(name))
         after = trained + ([f"train-variant-{variant}"] if variant else [])
         compared.append(f"rival-{slug}")
-        add(compared[-1], after, answers, code, marked.get(variant))
+        asked = answers | {"parents": [models, marked.get(variant)]}
+        add(compared[-1], after, **asked, code=code)
     code = [f"studies.comparison.{table}" for table in ("distances", "auc", "costs")]
     code = freshness.code_digest(*code, "run.Run")
     before = ["tables", *compared]
-    add("comparison", before, code, [jobs[job].digest for job in before])
+    add("comparison", before, code=code, parents=[jobs[job].digest for job in before])
 
     if profile.full:
         variants = [f"train-variant-{name}" for name in profile.active_variants]
         code = freshness.code_digest("studies.ablations.table", "run.Run")
-        add("ablations", ["tables", *variants], answers, code, marked)
+        asked = answers | {"parents": [models, marked]}
+        add("ablations", ["tables", *variants], **asked, code=code)
 
     home = files.home()
     published = contents(*home.glob("results/*/**/*"))
@@ -209,29 +247,35 @@ def plan(profile: Profile) -> dict[str, Job]:
             after.append("comparison")
         if uses(name, "sacutils.studies.verdicts"):
             after.append("verdicts")
+        if uses(name, "sacutils.studies.attacked.table"):
+            after.append("attacks")
         if profile.full and uses(name, "sacutils.studies.ablations"):
             after.append("ablations")
         # the tables of the reference runs and their provenance lie in folders below `results`
         references = uses(name, "sacutils.studies.references")
         others = "load_profile" in script(name)[0] or uses(name, "sacbook.costs.table")
-        depends = [
-            script(name),
-            freshness.code_digest("sacbook.pages.execute"),
-            [answers, values],
-            [jobs[job].digest for job in after],
-            contents(*home.glob("results/*")) if reads_published(name) else None,
-            published if references else None,
-            contents(*home.glob("profiles/*.yaml")) if others else None,
-        ]
+        profiles = contents(*home.glob("profiles/*.yaml")) if others else None
+        parents = [models, [jobs[job].digest for job in after]]
         if name == STATUS:
             after = list(executed)
-            depends.append([[jobs[job].digest for job in jobs if job != "data"], marked])
+            parents += [[jobs[job].digest for job in jobs if job != "data"], marked]
         executed.append(f"notebook-{name}")
-        add(executed[-1], after, *depends)
+        add(
+            executed[-1],
+            after,
+            code=[script(name), freshness.code_digest("sacbook.pages.execute")],
+            profile=[settings, values, profiles],
+            data=images,
+            parents=parents,
+            published=[
+                contents(*home.glob("results/*")) if reads_published(name) else None,
+                published if references else None,
+            ],
+        )
 
     code = ("sacbook.findings.of_references", "sacbook.speed.shown", "sacbook.speed.picture")
     measured = contents(*home.glob("results/*"), *home.glob("benchmarks/results/*"))
-    add("references", [], freshness.code_digest(*code), published, measured)
+    add("references", [], code=freshness.code_digest(*code), published=[published, measured])
 
     # the sources of the packages too: the pages show docstrings and functions of them
     prose = [path for path in (home / "book").rglob("*") if not path.name.startswith(".")]
@@ -240,5 +284,6 @@ def plan(profile: Profile) -> dict[str, Job]:
     packages = [files.sha256(path) for path in sorted(packages)]
     code = freshness.code_digest("sacbook.pages.stage", "sacbook.pages.build")
     before = ["verdicts", "explorer", "labpack", "references", *executed]
-    add("book", before, prose, packages, code, [jobs[job].digest for job in before])
+    parents = [jobs[job].digest for job in before]
+    add("book", before, prose=prose, code=[packages, code], parents=parents)
     return jobs

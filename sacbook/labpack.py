@@ -17,8 +17,6 @@ import jupytext
 import nbformat
 import numpy as np
 import pandas as pd
-import papermill
-from papermill.exceptions import PapermillExecutionError
 
 from sacutils import files, freshness, siblings, steps
 from sacutils.files import UserError, home
@@ -38,6 +36,10 @@ SEALED = (
 None descends from a sibling, so that all are judged with all members."""
 ATTACKS, PROBES = ("finetune_all", "extract_label"), "w"
 """The stolen models and the probe set of the lab."""
+SETS = (PROBES, "normal")
+"""The probe sets of the pack: the lab's, and the one that whoever is early takes instead."""
+STEP = 2.0**-8
+"""Log-probabilities are rounded to multiples of this, which packs them to half the size."""
 COMPARED = ("attacker data", "owner data", "students of another")
 """The independent models that the last of them are compared with."""
 TOLERANCE = 2.0**-11
@@ -85,7 +87,7 @@ def probes(run: Run) -> pd.DataFrame:
     """
     labels, names = run.material.splits["probe"].labels.cpu(), run.material.class_names
     rows = []
-    for kind in PROBE_SETS:
+    for kind in SETS:
         for place, image in enumerate(run.probes[kind].index.tolist()):
             row = {"probes": kind, "probe": place, "image": image}
             rows.append(row | {"true_class": names[labels[image]]})
@@ -107,7 +109,7 @@ def answers(run: Run) -> dict[str, np.ndarray]:
     with fewer classes than another one has NaN behind them.
     """
     stored = {}
-    for kind in PROBE_SETS:
+    for kind in SETS:
         parts = [halved(run.logits[kind][name].numpy()) for name in run.names()]
         widest = max(part.shape[1] for part in parts)
         room = [((0, 0), (0, widest - part.shape[1])) for part in parts]
@@ -125,6 +127,7 @@ def contested(run: Run) -> dict[str, np.ndarray]:
     index = known[f"probes {run.profile.probes.contested[-1]}"]
     own = [known[name][index].double().log_softmax(1) for name in verdicts.members(run)]
     log_p = np.stack([values.clamp(min=siblings.FLOOR).numpy() for values in own])
+    log_p = np.round(log_p / STEP) * STEP
     smallest = np.min_scalar_type(log_p.shape[2] - 1)
     labels = {
         key: np.stack([known[name][index].argmax(1).numpy() for name in names]).astype(smallest)
@@ -155,7 +158,7 @@ def write(run: Run) -> None:
         models(run).to_csv(pack / "models.csv", index=False, float_format="%.4f")
         probes(run).to_csv(pack / "probes.csv", index=False)
         np.savez_compressed(pack / "answers.npz", **answers(run))
-        pixels = {kind: run.probes[kind].pixels.cpu().numpy() for kind in PROBE_SETS}
+        pixels = {kind: run.probes[kind].pixels.cpu().numpy() for kind in SETS}
         np.savez_compressed(pack / "images.npz", **pixels)
         np.savez_compressed(pack / "contested.npz", **contested(run))
         origin = [
@@ -174,7 +177,7 @@ def write(run: Run) -> None:
         bundle(pack, pack.with_suffix(".zip"))
         execute(new / "lab_solutions.ipynb", pack, notebook(True, code(run)))
         found = {"lab_code": code(run)} | expected(pack, sealed(run))
-        found["lab_size"] = f"{pack.with_suffix('.zip').stat().st_size / 1e6:.1f} MB"
+        found["lab_size"] = files.megabytes(pack.with_suffix(".zip"))
         files.write_json(new / "expected.json", found)
 
 
@@ -192,19 +195,13 @@ def execute(path: Path, pack: Path, made: nbformat.NotebookNode) -> None:
     """Run a lab with its solutions from a folder and keep it; a ``UserError`` if a cell fails, or
     if one of its checks does not say OK.
     """
-    nbformat.write(made, path)
-    options = {"kernel_name": "python3", "cwd": pack, "progress_bar": False}
-    quiet = ["--IPKernelApp.log_level=ERROR"]
     try:
-        papermill.execute_notebook(path, path, extra_arguments=quiet, **options)
-    except PapermillExecutionError as error:
-        raise UserError(f"The lab failed: {error.ename}: {error.evalue} (see {path}).") from error
-    executed = nbformat.read(path, as_version=4)
+        executed = pages.run_cells(made, path, pack)
+    except Exception as error:
+        raise UserError(f"The lab failed: {pages.last_line(error)} (see {path}).") from error
     for output in (output for cell in executed.cells for output in cell.get("outputs", [])):
         if "Not yet" in output.get("text", ""):
             raise UserError(f"The lab failed: {output['text'].strip()} (see {path}).")
-    pages.clean(executed)
-    nbformat.write(executed, path)
 
 
 def _read(pack: Path) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -226,7 +223,8 @@ def check(run: Run, pack: Path) -> dict[str, float]:
     """
     found, stored, asked = _read(pack)
     table = tables.select(tables.distances(run), measure="cosine", form=list(saclab.FORMS))
-    table = table[table["n_probes"] == run.profile.probes.count]
+    shown = [PROBE_SETS[kind] for kind in SETS]
+    table = tables.select(table, n_probes=run.profile.probes.count, probes=shown)
     differences = {"distance": 0.0}
     for (shown, form), rows in table.groupby(["probes", "form"]):
         kind = next(kind for kind, label in PROBE_SETS.items() if label == shown)

@@ -32,7 +32,8 @@ def pack(parts: dict[str, tuple[Path, str]], target: Path) -> list[str]:
     """Write the zip, with a first page that leads to its parts; returns the names that are missing.
 
     `parts` are what the archive holds, by name in it: where each lies, a file or a folder, and what
-    the first page says of it. The first one must be there: a ``UserError`` if not.
+    the first page says of it; a part of another one is only named there. The first one must be
+    there: a ``UserError`` if not.
     """
     there = {name: (path, words) for name, (path, words) in parts.items() if path.exists()}
     needed = next(iter(parts))
@@ -46,6 +47,8 @@ def pack(parts: dict[str, tuple[Path, str]], target: Path) -> list[str]:
     with atomic_path(target) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
         archive.writestr(f"{root}/index.html", PAGE.format(items="\n".join(items)))
         for name, (path, _) in there.items():
+            if any(name.startswith(f"{other}/") for other in there):
+                continue
             files = [path] if path.is_file() else sorted(path.rglob("*"))
             for file in files:
                 inside = Path(root) / name / file.relative_to(path)

@@ -33,7 +33,7 @@ from sacutils.files import (
     write_json,
 )
 
-from . import launch
+from . import forked, launch
 from . import parameters as typed
 from . import portable as markup
 from .finish import finish
@@ -59,7 +59,6 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], **more: An
     :mod:`sacbook.parameters`), before anything runs; or if a cell raises.
     """
     import jupytext
-    import papermill
 
     parameters = typed.check(notebook, parameters)
     source = jupytext.read(notebook)
@@ -75,24 +74,39 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], **more: An
             cell.source = typed.fill(cell.source, parameters)
     failed = output.with_name(output.name + ".failed.ipynb")
     failed.unlink(missing_ok=True)
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     started = time.monotonic()
     with atomic_path(output) as temporary:
-        nbformat.write(source, temporary)
         try:
-            options = {"kernel_name": "python3", "cwd": home(), "progress_bar": False}
-            quiet = ["--IPKernelApp.log_level=ERROR"]
-            papermill.execute_notebook(temporary, temporary, extra_arguments=quiet, **options)
+            run_cells(source, temporary, home())
         except Exception as error:
             shutil.move(temporary, failed)
-            message = _plain(str(error)).strip().splitlines()
-            last = (message[-1] if message else type(error).__name__).removeprefix("UserError: ")
-            raise UserError(f"{notebook.name} failed: {last} (see {failed})") from error
-        executed = nbformat.read(temporary, as_version=4)
-        clean(executed)
-        nbformat.write(executed, temporary)
+            raise UserError(f"{notebook.name} failed: {last_line(error)} (see {failed})") from error
     record = {"notebook": notebook.stem, "seconds": round(time.monotonic() - started, 1)}
     write_json(output.with_suffix(".json"), record | {"parameters": parameters} | more)
+
+
+def run_cells(notebook: Any, output: Path, folder: Path) -> Any:
+    """Run a notebook in a folder, keep it with its outputs, and return it. What a cell raises comes
+    through, and the notebook as far as it came lies in `output`.
+    """
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    nbformat.write(notebook, output)
+    options = {"kernel_name": "python3", "cwd": folder, "progress_bar": False} | forked.kernels()
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    papermill.execute_notebook(output, output, extra_arguments=quiet, **options)
+    executed = nbformat.read(output, as_version=4)
+    clean(executed)
+    markup.state_alternatives(executed)
+    nbformat.write(executed, output)
+    return executed
+
+
+def last_line(error: Exception) -> str:
+    """The last line of what an error says, without colours."""
+    lines = _plain(str(error)).strip().splitlines()
+    return (lines[-1] if lines else type(error).__name__).removeprefix("UserError: ")
 
 
 def _plain(text: str) -> str:
@@ -168,8 +182,8 @@ def _fill(folder: Path, contents: dict[Path, bytes], settings: Any, toc: Any) ->
     for name, content in contents.items():
         target = folder / name
         if not (target.is_file() and target.read_bytes() == content):
-            with atomic_path(target) as temporary:
-                temporary.write_bytes(content)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)  # what is half-written differs, and is written again
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
@@ -219,8 +233,9 @@ def build(stage_dir: Path, html_dir: Path) -> None:
     work = stage_dir.with_name(f".{stage_dir.name}-sphinx")
     finished = work / "finished"
     # Sphinx reports a warning only when it reads the page again, and it trusts half-written pages:
-    # after a build that failed or was killed, start afresh.
-    if not finished.exists():
+    # after a build that failed or was killed, start afresh. It also compares times: after one in
+    # what is now the future, the clock having been set back, it would not see later changes.
+    if not finished.exists() or finished.stat().st_mtime > time.time():
         shutil.rmtree(work, ignore_errors=True)
     finished.unlink(missing_ok=True)
     # Within this process: a child would go on writing here after this process has been killed.

@@ -8,7 +8,7 @@ makes a notebook of plain Markdown. A directive that it does not know becomes a 
 
 import ast
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from textwrap import indent
@@ -111,6 +111,22 @@ def glued_values(notebook: Any) -> dict[str, str]:
     return values
 
 
+def state_alternatives(executed: Any) -> None:
+    """Put the values that a notebook glues into its alternative texts: no page resolves a role
+    there.
+    """
+    book = Book(glued=glued_values(executed))
+
+    def stated(text: str) -> str:
+        return resolve(text, book).replace("\\", "")
+
+    for cell in executed.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub("(?m)^ *:alt:.*$", lambda line: stated(line[0]), cell.source)
+        elif image := cell.metadata.get("mystnb", {}).get("image"):
+            image["alt"] = stated(image["alt"])
+
+
 def _pictured(data: dict[str, Any]) -> dict[str, Any]:
     """The images and tables of a glued output, without the prefix that hides them."""
     shown = {kind.removeprefix(GLUED): value for kind, value in data.items()}
@@ -207,12 +223,7 @@ def markdown(text: str, book: Book) -> str:
 def _leaf(text: str, book: Book) -> str:
     """Text without fences, see :func:`markdown`."""
     if book.rendered:
-        bare = replace(book, address="", rendered=False, before={})
-        lines = text.split("\n")
-        for number, line in enumerate(lines):
-            if line.lstrip().startswith(":alt:"):  # an alternative text has no links
-                lines[number] = resolve(line, bare).replace("\\", "")
-        return LABEL.sub(rf"\g<0>{book.suffix}", resolve("\n".join(lines), book))
+        return LABEL.sub(rf"\g<0>{book.suffix}", resolve(text, book))
 
     def numbered(match: re.Match[str]) -> str:
         return f"$$\n{match[1].strip()} \\tag{{{book.number(match[2])}}}\n$$"
@@ -234,6 +245,8 @@ def _directive(name: str, title: str, content: str, book: Book) -> str:
     if name == "glue:figure":
         return _caption(options, body, book)
     title = _leaf(title, book)
+    if name == "table":
+        return f"**Table.** {title}\n\n{body}"
     if name == "dropdown":
         return f"<details><summary>{title or 'Details'}</summary>\n\n{body}\n\n</details>"
     box = f"**{title or name.capitalize()}**\n\n{body}"

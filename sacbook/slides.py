@@ -55,8 +55,7 @@ class Drawing(NamedTuple):
 
 def figures(notebook: Any) -> dict[str, Drawing]:
     """Figures of an executed chapter, by the name of the glued figure or of the label."""
-    found, glued, prose = {}, markup.glued_values(notebook), markup.prose_of(notebook)
-    book = markup.Book(glued=glued, own=markup.labels_of(prose))
+    found, prose = {}, markup.prose_of(notebook)
     for cell in notebook.cells:
         own = cell.metadata.get("mystnb", {})
         for output in cell.get("outputs", []):
@@ -68,7 +67,7 @@ def figures(notebook: Any) -> dict[str, Drawing]:
             elif svg and "figure" in own:
                 name, alt = own["figure"].get("name"), own.get("image", {}).get("alt", "")
             if svg and name:
-                found[name] = Drawing(svg, markup.resolve(alt, book).replace("\\", ""))
+                found[name] = Drawing(svg, alt)
     return found
 
 
@@ -118,8 +117,7 @@ def make(executed: list[Path], shown: dict[str, str], folder: Path) -> str:
             files.write_text(new / name, svg)
         shutil.copy2(source / "slides.css", new)
         files.write_text(new / "index.html", PAGE.format(title=title, slides="\n".join(sections)))
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return f"{len(sections)} slides, {len(used)} figures, {size / 1e6:.1f} MB"
+    return f"{len(sections)} slides, {len(used)} figures, {files.megabytes(folder)}"
 
 
 def reveal(name: str) -> Path:

@@ -8,11 +8,15 @@ imports torch is imported when a verb needs it.
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -20,14 +24,17 @@ from sacutils import files
 from sacutils.files import UserError, home, run_command
 from sacutils.profiles import Profile, load_profile
 
-from . import jobs
+from . import forked, jobs, progress
 from . import parameters as typed
+from . import status as state
 
 if TYPE_CHECKING:
     from sacutils.run import Run
 
 DEFAULT = "fashion"
 """The profile that is meant where none is named."""
+LEAST = 20_000_000
+"""Bytes that must be free for a run to start."""
 
 app = typer.Typer(
     add_completion=False,
@@ -98,10 +105,27 @@ def _build(profile: Profile) -> Path:
     return home() / "_build" / profile.run_name
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The number of processor cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _cluster(executor: str, cores: int | None) -> Path:
+    """The folder of Snakemake's settings for a cluster; a ``UserError`` if there is none, its
+    plugin is not installed, or `cores` are given, which are of this machine.
+    """
+    folder = home() / "profiles" / executor
+    if not (folder / "config.yaml").is_file():
+        known = ", ".join(path.parent.name for path in folder.parent.glob("*/config.yaml"))
+        raise UserError(f"executor = {executor!r} is not accepted; profiles/ has {known}.")
+    if cores:
+        limits = f"{(folder / 'config.yaml').relative_to(home())} says how many jobs there are"
+        raise UserError(f"cores = {cores} has no effect on a cluster; {limits} at once.")
+    if find_spec(f"snakemake_executor_plugin_{executor}") is None:
+        missing = f"snakemake-executor-plugin-{executor}"
+        raise UserError(f"{missing} is not installed; install it: pip install -e '.[cluster]'.")
+    return folder
 
 
 @app.command()
@@ -110,28 +134,84 @@ def book(
     seed: Seed = None,
     values: Set = None,
     full: Full = False,
-    cores: Annotated[int, typer.Option(min=1, help="Jobs at once.")] = cores(),
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at once, here; as many as there are cores.")
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="Hand the jobs to a cluster, as profiles/NAME has it: slurm.")
+    ] = None,
 ) -> None:
     """Train what is missing, execute the notebooks, render the book; interrupt it at will."""
     loaded = load_profile(profile, replaced(seed, values, full))  # refuses a wrong value
+    folder = _folder(loaded)
+    busy = f"Another make book is at work in {folder}; wait until it has ended, or stop it."
+    with files.locked(folder / "book", busy):
+        for place in (home() / ".snakemake", folder, _build(loaded)):
+            _prepare(place)
+        _make(loaded, cores, executor)
+    print(summary(loaded))
+
+
+def _prepare(folder: Path) -> None:
+    """Remove what killed processes left half-written an hour ago or earlier; a ``UserError`` if the
+    folder cannot be written, or its disk is so full that Snakemake itself would fail.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written; work in a copy of the repository that can.")
+    if (free := shutil.disk_usage(folder).free) < LEAST:
+        wanted = f"only {free / 1e6:.0f} MB are free, {LEAST / 1e6:.0f} MB are needed to start"
+        raise UserError(f"The disk of {folder} is full: {wanted}.")
+    old = [path for path in folder.rglob(f".*{files.PART}*") if path.is_file()]
+    old = [path for path in old if abs(time.time() - path.stat().st_mtime) > 3600]
+    # checkpoints of models that were finished just before the kill
+    kept = folder.rglob(".checkpoints/*.*")
+    old += [path for path in kept if (path.parents[1] / f"{path.stem}.json").exists()]
+    for path in old:
+        path.unlink(missing_ok=True)
+
+
+def _make(loaded: Profile, cores: int | None, executor: str | None) -> None:
+    """Let Snakemake make what is missing or out of date in a run."""
+    plan = jobs.plan(loaded)
+    own = state.outdated(loaded, plan)
+    tasks = state.to_make(loaded, plan, own)
+    if not own:
+        return
+    print(state.cost_of(tasks, cores or available_cores()), flush=True)
+    kept = f"runs/{loaded.run_name}/.plan.json"
+    jobs.write_plan(home() / kept, plan)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(home() / "Snakefile")]
-    command += ["--cores", str(cores), "--scheduler", "greedy", "--keep-going", "--nolock"]
+    if executor:
+        command += ["--profile", str(_cluster(executor, cores))]
+    else:
+        command += ["--cores", str(cores or available_cores()), "--scheduler", "greedy"]
+    command += ["--keep-going", "--nolock"]
     command += ["--rerun-triggers", "params", "input", "--rerun-incomplete"]
-    command += ["--quiet", "rules", "host", "reason", "--config", f"profile={profile}"]
-    # in a list, for Snakemake reads any other text as YAML
-    command += [f"overrides={json.dumps([json.dumps(loaded.overrides)])}"]
+    command += ["--quiet", "rules", "host", "reason", "--config", f"profile={loaded.name}"]
+    # no quote and no brace: Snakemake reads YAML, and hands it to a cluster's jobs as Python has it
+    command += [f"overrides={quote(json.dumps(loaded.overrides))}", f"plan={kept}"]
+    # decided by content, also where Snakemake's memory is lost
+    command += ["--forcerun", *own]
     # torch's own threads would fight with the jobs side by side
-    process = subprocess.Popen(command, cwd=home(), env={"OMP_NUM_THREADS": "1"} | os.environ)
-    while True:
-        try:
-            code = process.wait()
-            break
-        except KeyboardInterrupt:  # Snakemake was interrupted too, and ends its jobs
-            continue
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | os.environ
+    pipe: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    # a cluster's scheduler counts what its own jobs use
+    with nullcontext({}) if executor else forked.server(environment) as place:
+        pipe |= {"env": environment | place, "cwd": home(), "errors": "replace"}
+        process = subprocess.Popen(command, **pipe)
+        code = progress.follow(process, tasks, _folder(loaded) / "book.log")
     if code:
         print("Not finished. What is finished is kept: run the same command again to go on.")
         raise typer.Exit(1)
-    print(summary(loaded))
+
+
+@app.command()
+def status(
+    profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
+) -> None:
+    """Say what a run has, what is out of date and why, and what it costs to make."""
+    print(state.text(load_profile(profile, replaced(seed, values, full)), available_cores()))
 
 
 @app.command(
@@ -238,12 +318,8 @@ def _print_pdf(profile: Profile) -> Path:
 
     path = _build(profile) / "book.pdf"
     printed.pdf(_build(profile) / "html", path)
-    print(f"PDF: {path}, {printed.pages_of(path)} sheets, {_megabytes(path)}")
+    print(f"PDF: {path}, {printed.pages_of(path)} sheets, {files.megabytes(path)}")
     return path
-
-
-def _megabytes(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB"
 
 
 @app.command("offline")
@@ -261,13 +337,13 @@ def pack_offline(
     parts = {
         "book": (build / "html", "The book"),
         "book.pdf": (_print_pdf(loaded), "The book as one PDF"),
-        "lab": (_folder(loaded) / "lab", "The lab pack: answers of all models, without PyTorch"),
+        "book/18_teaching.html": (build / "html/18_teaching.html", "The lab, a lesson, a project"),
         "handouts": (build / "handouts", "Hand-outs: exercises as notebooks"),
         "slides": (build / "slides", "Slides"),
     }
     target = build / f"sac-companion-{loaded.run_name}.zip"
     missing = offline.pack(parts, target)
-    print(f"Offline: {target}, {_megabytes(target)}")
+    print(f"Offline: {target}, {files.megabytes(target)}")
     if missing:
         print(f"Not made yet, so not in it: {', '.join(missing)}.")
 
@@ -275,8 +351,6 @@ def pack_offline(
 @app.command()
 def lab() -> None:
     """Open the sources of the notebooks in JupyterLab, as notebooks, through jupytext."""
-    from importlib.util import find_spec
-
     if find_spec("jupyterlab") is None:
         raise UserError("JupyterLab is not installed; install the extra: pip install -e '.[lab]'.")
     # a double click on a script opens it as a notebook; a folder of settings of our own, so that
@@ -296,6 +370,7 @@ def step(
     name: Annotated[str, typer.Argument(help="Such as train-source.")],
     profile: ProfileName = DEFAULT,
     overrides: Annotated[str, typer.Option(help="Replaced values, as JSON.")] = "{}",
+    made_from: Annotated[str, typer.Option(help="Kept in the record of the job.")] = "",
 ) -> None:
     """Do one job of the workflow and mark it as complete; Snakemake calls this."""
     started = time.monotonic()
@@ -309,7 +384,9 @@ def step(
         from . import pages
 
         settings = {"profile": profile, "overrides": values}
-        pages.execute(jobs.source_of(part), folder / jobs.output(name), settings)
+        pages.execute(
+            jobs.source_of(part), folder / jobs.output(name), settings, made_from=made_from
+        )
         return
     if kind == "book":
         from . import pages
@@ -325,6 +402,7 @@ def step(
     else:
         _compute(kind, part, _open(profile, values))
     record = {"step": name, "seconds": round(time.monotonic() - started, 1)}
+    record["made_from"] = made_from
     files.write_json(folder / jobs.output(name), record)
 
 
@@ -358,6 +436,10 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 
             verdicts.table(run)
             files.write_json(run.folder / "tables" / "headline.json", findings.of_run(run))
+        case "attacks":
+            from sacutils.studies import attacked
+
+            attacked.table(run)
         case "explorer":
             from . import explorer
 
@@ -393,14 +475,10 @@ def _compute(kind: str, part: str, run: "Run") -> None:
 
 def summary(profile: Profile) -> str:
     """How long each kind of step took when it last ran, all jobs added, and where the book is."""
-    kinds = {"data": "data", "train": "zoo", "tables": "probes, answers, tables of SAC"}
-    kinds |= {"verdicts": "sibling test", "explorer": "explorer", "labpack": "lab pack"}
-    kinds |= {"rival": "rivals", "comparison": "comparison", "ablations": "ablations"}
-    kinds |= {"references": "reference runs, read", "notebook": "notebooks", "book": "book"}
-    seconds = dict.fromkeys(kinds.values(), 0.0)
-    for name, job in jobs.plan(profile).items():
-        record = (_folder(profile) / job.output).with_suffix(".json")
-        seconds[kinds[name.partition("-")[0]]] += files.read_json(record)["seconds"]
+    seconds = dict.fromkeys(state.STAGES.values(), 0.0)
+    for name in jobs.names(profile):
+        record = (_folder(profile) / jobs.output(name)).with_suffix(".json")
+        seconds[state.stage_of(name)] += files.read_json(record)["seconds"]
     lines = [f"{kind:32s}{value:8.1f} s" for kind, value in seconds.items() if value]
     return "\n".join([*lines, f"The book: {_build(profile) / 'html' / 'index.html'}"])
 
@@ -419,11 +497,16 @@ def reference(
 
 @app.command("picture")
 def draw_picture() -> None:
-    """Draw the picture of the README from the reference run of `fashion`."""
-    from . import picture
+    """Draw the picture of the README from the reference run of `fashion`, and that of the jobs of
+    `paper`, with its tables.
+    """
+    from . import picture, scaling
 
-    files.write_text(picture.path(), picture.svg())
-    print(picture.path())
+    drawn = {picture.path(): picture.svg()}
+    drawn |= {picture.path().with_name(name): text for name, text in scaling.contents().items()}
+    for path, text in drawn.items():
+        files.write_text(path, text)
+        print(path)
 
 
 @app.command("launch")

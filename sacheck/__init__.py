@@ -9,9 +9,9 @@ what is accepted.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .verbs import query, verify
+    from .verbs import query, verify, verify_each
 
-__all__ = ["query", "verify"]
+__all__ = ["query", "verify", "verify_each"]
 
 
 def __getattr__(name: str) -> Any:

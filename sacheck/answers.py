@@ -237,8 +237,9 @@ def read(path: Path, commitment: str, names: list[str], classes: int) -> tuple[A
 def read_record(path: Path, content: bytes, kind: type[Kind]) -> Kind:
     """JSON that a stranger may have changed, as a checked record; `path` is where it was read."""
     try:
-        values = json.loads(content, object_pairs_hook=once)
-        json.dumps(values, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        values = json.loads(content.decode(), object_pairs_hook=once)
+        if b"\\u" in content:  # half of a surrogate pair is no text
+            json.dumps(values, ensure_ascii=False).encode()
         return kind.model_validate(values)
     except pydantic.ValidationError as error:
         what = plain(sentence(error, path.name), 250)

@@ -68,7 +68,7 @@ def build(name: str, channels: int, classes: int, folder: Path = Path()) -> nn.M
             refuse(what, {f" is no name of a model of {module}": odd})
             network = (_timm if module == "timm" else _torchvision)(attribute, channels, classes)
         else:
-            network = _own(module, attribute)(channels, classes)
+            network = own_function(module, attribute)(channels, classes)
         if not isinstance(network, nn.Module):
             raise TypeError(f"a torch.nn.Module is needed and no {type(network).__name__}")
     except UserError:
@@ -83,8 +83,8 @@ def named(error: Exception) -> str:
     return f"{type(error).__name__}: {summary(error)}"
 
 
-def _own(module: str, attribute: str) -> Callable[[int, int], Any]:
-    """A function of a module in the current directory."""
+def own_function(module: str, attribute: str) -> Callable[..., Any]:
+    """A function of a module in the current directory, which is the owner's own code."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

@@ -14,7 +14,7 @@ from sacutils import files
 from sacutils.files import UserError
 from sacutils.profiles import Strict, sentence
 
-from . import answer_tables, answers, fingerprint, service, verdict, weights
+from . import answer_tables, answers, fingerprint, verdict, weights
 from .answers import Answers, Record
 from .description import Service
 from .fingerprint import Anchors, Answer, Fingerprint, Model
@@ -107,11 +107,7 @@ def from_folder(
     own: Fingerprint, folder: Path, architecture: str | None, how: Preprocessing, out: Path
 ) -> dict[Path, Queried]:
     """Answers of all files of weights in a folder, by the files to write in `out`."""
-    paths = weight_files([folder])
-    stems = [path.stem for path in paths]
-    twice = [path.name for path in paths if stems.count(path.stem) > 1]
-    if twice:
-        raise UserError(f"{folder}: {twice[0]} and {twice[1]} would have one answers file.")
+    paths = by_stem(weight_files([folder])).values()
     if all(weights.kind_of(path) == "onnx" for path in paths):
         refuse_unused({"--architecture": architecture}, "with ONNX files: they hold their own")
     models = [member(path, architecture, how) for path in paths]
@@ -127,6 +123,8 @@ def from_table(own: Fingerprint, path: Path) -> Queried:
 
 def from_service(own: Fingerprint, url: str, how: Service, log: Path) -> Queried:
     """Answers of a service; every call is kept in a log."""
+    from . import service
+
     class_names = own.manifest.class_names
     rows = service.ask(url, how, _probes(own, own.names), class_names, log, own.commitment)
     origin = {"kind": "service", "url": url, "log": log.name, "log sha256": files.sha256(log)}
@@ -139,6 +137,8 @@ def try_service(own: Fingerprint, url: str, how: Service) -> str:
     """Send one request with anchors, on which any model of the task should agree with the owner's;
     prints it and its response, and returns what was understood. Nothing is kept.
     """
+    from . import service
+
     rows, names = np.flatnonzero(own.is_anchor)[: how.batch], own.manifest.class_names
     sent = _probes(own, [own.names[i] for i in rows])
     found = answers.from_rows(service.try_one(url, how, sent, names), len(names), url)
@@ -192,17 +192,23 @@ class Case(NamedTuple):
     hashes: dict[str, str]
 
 
-def open_case(
+def open_case(folder: Path, suspect: Path, *given: Any, **options: Any) -> Case:
+    """Judge one suspect; the rest is as for :func:`open_cases`."""
+    return open_cases(folder, [suspect], *given, **options)[0]
+
+
+def open_cases(
     folder: Path,
-    suspect: Path,
+    suspects: Sequence[Path],
     independent: Sequence[Path] = (),
     control: Sequence[Path] = (),
     pseudo_theft: Sequence[str] = (),
     alpha: float | None = None,
     published: str | None = None,
-) -> Case:
-    """Read and check all files of a case, and judge it: by the sibling test if the fingerprint is
-    of kind ``contested``, which needs `control`; otherwise by the rank among `independent` models.
+) -> list[Case]:
+    """Read and check all files of some cases, and judge each suspect by itself: by the sibling test
+    if the fingerprint is of kind ``contested``, which needs `control`; otherwise by the rank among
+    `independent` models.
 
     Both are files of answers, or folders of such files, and so is a `pseudo_theft`, with
     ``=SIBLING`` behind it for the sibling test. `alpha` is 0.01 for the sibling test and else 0.05;
@@ -210,12 +216,14 @@ def open_case(
     """
     own = fingerprint.load(folder, published)
     commitment, classes = own.commitment, len(own.manifest.class_names)
-    theirs, described = answers.read(suspect, commitment, own.names, classes)
-    hashes = {fingerprint.MANIFEST: commitment} | _hashes("suspect", suspect, described)
+    asked = [answers.read(path, commitment, own.names, classes) for path in suspects]
+    theirs = [given for given, _ in asked]
+    seen = dict.fromkeys(
+        (given.outputs.tobytes() for given in theirs),
+        "the suspect's own answers, which cannot vouch for themselves",
+    )
     origins: dict[str, dict[str, str]] = {}
-    seen = {
-        theirs.outputs.tobytes(): "the suspect's own answers, which cannot vouch for themselves"
-    }
+    hashes: dict[str, str] = {}
 
     def read(paths: Sequence[Path], part: str) -> dict[str, Answers]:
         found = {}
@@ -231,28 +239,20 @@ def open_case(
             hashes.update(_hashes(part, path, record))
         return found
 
-    passed = fingerprint.check_anchors(own, theirs, str(suspect))
-    rows, members, kind = ~own.is_anchor, own.members, f"with probes of kind {own.manifest.kind}"
-    outcome: RankVerdict | SiblingVerdict
+    pairs = zip(suspects, theirs, strict=True)
+    passed = [fingerprint.check_anchors(own, given, str(path)) for path, given in pairs]
+    rows, kind = ~own.is_anchor, f"with probes of kind {own.manifest.kind}"
+    outcomes: Sequence[RankVerdict | SiblingVerdict]
     if own.manifest.siblings:
         refuse(f"--independent has no effect {kind}", {": give --control": bool(independent)})
         known = read(control, "control")
-        for name, given in known.items():
-            for member, values in members.items():
-                if np.array_equal(values[rows].argmax(1), given.predicted[rows]):
-                    what = f"The control {name} gives the same labels as the member {member}"
-                    raise UserError(f"{what}; controls are models in which no member took part.")
+        check_controls(own, known)
         thefts = {}
         for text in pseudo_theft:
-            path, _, teacher = text.rpartition("=")
-            teacher = teacher if teacher in members else Path(teacher).stem
-            what = f"--pseudo-theft {plain(text)} names no sibling; write FILE=SIBLING, one of "
-            refuse(what + plain(", ".join(list(members)[1:]), 200), {"": teacher not in members})
-            thefts |= {name: (a, teacher) for name, a in read([Path(path)], "pseudo-theft").items()}
-        few = {f"{len(known)} controls; 4 are needed to compute, 10 for a verdict": len(known) < 4}
-        refuse("", few)
+            path, teacher = rehearsed(text, list(own.members))
+            thefts |= {name: (a, teacher) for name, a in read([path], "pseudo-theft").items()}
         level = 0.01 if alpha is None else alpha
-        outcome = verdict.by_siblings(members, theirs, known, thefts, rows, level)
+        outcomes = verdict.by_siblings(own.members, theirs, known, thefts, rows, level)
     else:
         refuse(f"--control has no effect {kind}", {": give --independent": bool(control)})
         known = read(independent, "independent")
@@ -260,8 +260,48 @@ def open_case(
         refuse("", {what: not known})
         derived = read([Path(text) for text in pseudo_theft], "pseudo-theft")
         level = 0.05 if alpha is None else alpha
-        outcome = verdict.by_rank(own.answers, theirs, known, rows, level, derived)
-    return Case(own, theirs, described, passed, outcome, origins, hashes)
+        outcomes = [
+            verdict.by_rank(own.answers, given, known, rows, level, derived) for given in theirs
+        ]
+    cases = []
+    for path, (given, record), anchors, outcome in zip(
+        suspects, asked, passed, outcomes, strict=True
+    ):
+        parts = {fingerprint.MANIFEST: commitment} | _hashes("suspect", path, record) | hashes
+        cases.append(Case(own, given, record, anchors, outcome, origins, parts))
+    return cases
+
+
+def check_controls(own: Fingerprint, controls: Mapping[str, Answers]) -> None:
+    """Refuse controls that are too few to compute with, or that answer as a member does."""
+    few = len(controls) < 4
+    refuse("", {f"{len(controls)} controls; 4 are needed to compute, 10 for a verdict": few})
+    rows = ~own.is_anchor
+    labels = {name: values[rows].argmax(1) for name, values in own.members.items()}
+    for name, given in controls.items():
+        for member, theirs in labels.items():
+            what = f"The control {name} gives the same labels as the member {member}; controls are "
+            same = np.array_equal(theirs, given.predicted[rows])
+            refuse(what, {"models in which no member took part": same})
+
+
+def rehearsed(text: str, siblings: Sequence[str]) -> tuple[Path, str]:
+    """What FILE=SIBLING says of a rehearsed theft: its file or folder, and its teacher's name."""
+    path, _, teacher = text.rpartition("=")
+    teacher = teacher if teacher in siblings else Path(teacher).stem
+    what = f"--pseudo-theft {plain(text)} names no sibling; write FILE=SIBLING, one of "
+    named = [name for name in siblings if name != "source"]
+    refuse(what + plain(", ".join(named), 200), {"": teacher not in siblings})
+    return Path(path), teacher
+
+
+def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    """Files by their names without ending, which must differ."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        other = named.setdefault(path.stem, path)
+        refuse(f"{other} and {path} would have one answers file", {"": other is not path})
+    return named
 
 
 def _inside(paths: Sequence[Path], endings: tuple[str, ...], advice: str) -> list[Path]:

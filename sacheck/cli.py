@@ -1,16 +1,12 @@
 """The command ``sacheck``: check a suspect against a model of your own."""
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 
-from sacutils.files import UserError, run_command
-
-if TYPE_CHECKING:
-    from .images import Pool
+from sacutils.files import run_command
 
 EXIT_CODES = """Exit codes: 0 done, or *no evidence of derivation*; 1 bad input, told in one
 sentence; 2 wrong use of the command line; 3 *derivation*; 4 *not decidable*."""
@@ -23,7 +19,8 @@ Examples:
     "enrol": """\b
 Examples:
   sacheck enrol owned --model mine.safetensors --architecture resnet18 --data trained_on/ \\
-      --train "python train.py {data} {seed} {out}" --images held_out/ --reserve unused/""",
+      --train "python train.py {data} {seed} {out}" --images held_out/ --reserve unused/
+  sacheck enrol owned --model mine.onnx --sibling siblings/ --control others/ --images held_out/""",
     "query": """\b
 Examples:
   sacheck query fp --out suspect.json --model suspect.onnx
@@ -36,6 +33,7 @@ Examples:
   sacheck verify fp suspect.json --control controls --report report.html
   sacheck verify fp suspect.json --control controls --pseudo-theft theft.json=sibling_3 \\
       --commitment 3f5a... --out verdict.json
+  sacheck verify fp answers/*.json --control controls
   sacheck verify simple suspect.json --independent independent/""",
 }
 
@@ -56,13 +54,15 @@ app = typer.Typer(
     p-value, a verdict and, if you like, a page to print or to send. Without siblings, it ranks the
     suspect among independent models.
 
-    `enrol` does the first step, and rehearses the others, by your own training command.
+    `enrol` does the first step, and rehearses the others, by your own training.
 
     A file from a stranger is never executed: weights are read from safetensors and ONNX only. No
     command uses the network but `query --url`.""",
     epilog=EXIT_CODES,
 )
 
+PREPARATION = ("mean", "std", "input_size", "layout", "maximum", "output")
+"""Options of :class:`sacheck.weights.Preprocessing`."""
 Path_, Text, Size = Path | None, str | None, int | None
 Kind = Literal["contested", "normal", "source", "w", "m", "jc"]
 Folder = Annotated[Path, Argument(help="The folder of the fingerprint.")]
@@ -110,11 +110,22 @@ PSEUDO = """Repeatable: a theft that you rehearsed to measure power, as FILE=SIB
 that sibling; for other kinds FILE, made from your model. A folder is accepted as FILE."""
 INDEPENDENT = """For other kinds, repeatable: answers of independent models, or folders of them. At
 least 19 for a level of 0.05."""
-TRAIN = """Your training as a command with {data}, a folder of class folders, {seed} and {out}, the
-file to write, such as "python train.py {data} {seed} {out}". It is run as it is."""
-DATA = "The images that your model was trained on, a folder per class."
-RESERVE = """Images that neither your model was trained on nor probes are chosen from; labels are
-not needed. Rehearsed thefts and controls learn from them."""
+TRAIN = """Your training: a command with {data}, a folder of class folders, {seed} and {out}, the
+file to write, such as "python train.py {data} {seed} {out}"; or module:function, called with these
+three. It is run as it is. Without it, --architecture is trained by a recipe of sacheck's own."""
+DATA = "To train: the images that your model was trained on, a folder per class."
+RESERVE = """To train: images that neither your model was trained on nor probes are chosen from;
+labels are not needed. Rehearsed thefts and controls learn from them."""
+BROUGHT = """In place of training, repeatable: siblings that you have, a file of weights or a folder
+of them. At least 12."""
+MORE_CONTROLS = """Repeatable: controls that you have, read as your model is; files of weights, or
+folders of them. With --sibling at least 10 are needed, otherwise they join those that are trained.
+Let them be of several recipes; no member (your model or a sibling) may have a part in them."""
+THEFT = """With --sibling, repeatable: a theft that you rehearsed, the weights of a student of that
+sibling. Without any, power is not measured."""
+NUMBER = "How many to train as"
+SUSPECT = "The suspect's answers, from `query`; of several, each is judged by itself."
+SEVERAL = "with several suspects: judge one by itself for that"
 REPORT = "Also write it as one .html page that needs no network."
 ALPHA = "Level of the test; else 0.01 for kind contested and 0.05."
 
@@ -123,6 +134,19 @@ Images = Annotated[Path, Option(help=IMAGES)]
 ClassNames = Annotated[Text, Option(help=NAMES)]
 Channels = Annotated[int, Option(min=1, max=3, help="1 for grey, 3 for colour.")]
 ImageSize = Annotated[Size, Option(min=8, max=1024, help=SIDE)]
+
+
+def called(verb: str, given: dict[str, Any]) -> Any:
+    """Call a verb of :mod:`sacheck.verbs` with the options that were given."""
+    from . import verbs
+
+    values = {name: value for name, value in given.items() if value is not None}
+    how = {name: values.pop(name) for name in PREPARATION if name in values}
+    for name in ("mean", "std"):
+        how |= {name: how[name].split(",")} if name in how else {}
+    if "input_size" in how:
+        how["size"] = how.pop("input_size")
+    return getattr(verbs, verb)(**values, **({"preparation": how} if how else {}))
 
 
 @app.command(epilog=EXAMPLES["fingerprint"])
@@ -147,95 +171,27 @@ def fingerprint(
     output: Output = None,
 ) -> None:
     """Make a fingerprint folder from your model, and print the commitment to publish."""
-    from sacutils import siblings
-    from sacutils.profiles import Probes
-
-    from . import case
-
-    if not surrogate:
-        unused = {"--surrogate-architecture": surrogate_architecture}
-        case.refuse_unused(unused, "without --surrogate")
-    if kind != "contested":
-        case.refuse_unused({"--sibling": sibling}, f"with --kind {kind}")
-    elif not sibling:
-        what = "--kind contested needs --sibling: trainings of your own with other seeds"
-        raise UserError(f"{what}; without them choose another --kind, such as source.")
-    if kind != "w":
-        case.refuse_unused({"--surrogate": surrogate}, f"with --kind {kind}")
-    how = case.preparation(prepared(mean, std, input_size, layout, maximum, output))
-    models = [case.ModelFile(model, architecture, how)]
-    relatives = case.weight_files(sibling or [])
-    models += [case.member(path, architecture, how) for path in relatives]
-    others = [
-        case.member(path, surrogate_architecture or architecture, how) for path in surrogate or []
-    ]
-    if others and all(other.architecture is None for other in others):
-        unused = {"--surrogate-architecture": surrogate_architecture}
-        case.refuse_unused(unused, "with ONNX files: they hold their own")
-    models += others
-    pool, names = owned_images(images, image_size, channels, class_names)
-    models[0].outputs(pool.images.pixels[:2], len(names))  # a bad file is refused before the rest
-    asked = [case.recorded(file, len(names)) for file in models]
-    count = count or (1000 if kind == "contested" else 100)
-    settings = Probes(count=count, second_count=4)
-    made = case.fingerprint.make(folder, asked, pool, names, kind, settings)
-    needed = siblings.FEWEST_SIBLINGS
-    if kind == "contested" and len(relatives) < needed:
-        print(f"{len(relatives)} siblings: verify cannot decide with fewer than {needed}.")
-    size = f"{made.manifest.width} x {made.manifest.height} pixels"
-    print(f"""{made.manifest.images}.
-{folder}: {count} probes of kind {kind}, {size}, {made.is_anchor.sum()} anchors, answers \
-as {made.manifest.form}.
-Commitment: {made.commitment}
-Publish or time-stamp this hash now, keep the folder secret, and open it when you need it: a
-fingerprint without a date proves nothing about who came first. Anybody can recompute it with:
-sha256sum --check COMMITMENT""")
-
-
-def owned_images(
-    images: Path, image_size: int | None, channels: int, class_names: str | None
-) -> tuple["Pool", list[str]]:
-    """Images to choose probes from, and the names of the model's outputs."""
-    from .case import class_names as listed
-    from .images import read_pool
-
-    if channels == 2:
-        raise UserError("--channels 2 is not accepted; 1 is grey, 3 is colour.")
-    names = listed(class_names) if class_names else None
-    pool = read_pool(images, image_size, channels, names)
-    names = names or pool.class_names
-    if names is None:
-        raise UserError("The images have no classes; name the outputs: --class-names a,b,c.")
-    return pool, names
-
-
-def prepared(
-    mean: str | None,
-    std: str | None,
-    size: int | None,
-    layout: str | None,
-    maximum: int | None,
-    output: str | None,
-) -> dict[str, Any]:
-    """The options of preparation that were given."""
-    values = {"mean": mean and mean.split(","), "std": std and std.split(",")}
-    values |= {"size": size, "layout": layout, "maximum": maximum, "output": output}
-    return {name: value for name, value in values.items() if value is not None}
+    print(called("fingerprint", locals()).text)
 
 
 @app.command(epilog=EXAMPLES["enrol"])
 def enrol(
     folder: Annotated[Path, Argument(help="The folder to make, or to go on with.")],
     model: Own,
-    train: Annotated[str, Option(help=TRAIN)],
-    data: Annotated[Path, Option(help=DATA)],
     images: Images,
-    reserve: Annotated[Path, Option(help=RESERVE)],
+    train: Annotated[Text, Option(help=TRAIN)] = None,
+    data: Annotated[Path_, Option(help=DATA)] = None,
+    reserve: Annotated[Path_, Option(help=RESERVE)] = None,
+    sibling: Annotated[list[Path] | None, Option(help=BROUGHT)] = None,
+    control: Annotated[list[Path] | None, Option(help=MORE_CONTROLS)] = None,
+    pseudo_theft: Annotated[list[str] | None, Option(help=THEFT, metavar="FILE=SIBLING")] = None,
     architecture: Architecture = None,
-    siblings: Annotated[int, Option(min=2, max=99, help="Siblings; better 19.")] = 12,
-    controls: Annotated[int, Option(min=4, max=99, help="Controls.")] = 12,
-    thefts: Annotated[int, Option(min=1, max=99, help="Rehearsed thefts.")] = 4,
-    seed: Annotated[int, Option(help="The first sibling's seed; the others count up.")] = 1000,
+    siblings: Annotated[
+        Size, Option(min=2, max=99, help=f"{NUMBER} siblings: 12; 19 find more.")
+    ] = None,
+    controls: Annotated[Size, Option(min=0, max=99, help=f"{NUMBER} controls: 12.")] = None,
+    thefts: Annotated[Size, Option(min=1, max=99, help=f"{NUMBER} rehearsed thefts: 4.")] = None,
+    seed: Annotated[Size, Option(help="Of the first training, 1000; the others count up.")] = None,
     count: Annotated[int, Option(min=4, max=5000, help="Number of probes.")] = 1000,
     class_names: ClassNames = None,
     channels: Channels = 3,
@@ -247,36 +203,13 @@ def enrol(
     maximum: Maximum = None,
     output: Output = None,
 ) -> None:
-    """Train siblings, controls and rehearsed thefts by your own command, make the fingerprint, and
-    print what it finds. A run that breaks off goes on with the same command.
+    """Train siblings, controls and rehearsed thefts, or take those that you bring; make the
+    fingerprint, and print what it finds.
+
+    The cost is printed before the first training. A run that breaks off goes on with the same
+    command.
     """
-    from sacutils.profiles import Probes
-
-    from . import case
-    from . import enrol as enrolment
-    from .images import read_pool
-
-    how = case.preparation(prepared(mean, std, input_size, layout, maximum, output))
-    pool, names = owned_images(images, image_size, channels, class_names)
-    kept = read_pool(reserve, pool.images.pixels.shape[-1], channels, names)
-    source = case.ModelFile(model, architecture, how)
-    source.outputs(pool.images.pixels[:2], len(names))  # a bad file is refused before the rest
-    trainings = enrolment.plan(siblings, controls, thefts, seed)
-    settings = Probes(count=count, second_count=4)
-    measured = enrolment.enrol(folder, source, train, data, pool, kept, names, trainings, settings)
-    own = case.fingerprint.load(folder / "fp")
-    print(f"{own.manifest.images}.")
-    for form, found in measured.items():
-        styles = ", ".join(f"{a} of {b} on {style}" for style, (a, b) in found["found"].items())
-        accused, pairs = found["accused"]
-        print(f"From {form}: {styles} are the rehearsed thefts that are found.")
-        print(f"  {accused} of {pairs} pairs of a member and a control are accused wrongly.")
-    judge = ["sacheck", "verify", f"{folder}/fp", "SUSPECT.json", "--control", f"{folder}/controls"]
-    for theft in (t for t in trainings if t.part == "thefts"):
-        judge += ["--pseudo-theft", f"{folder}/thefts/{theft.name}.json={theft.teacher}"]
-    print(f"""Commitment: {own.commitment}
-Publish this hash now. A suspect's answers, made by sacheck query, are judged by:
-{shlex.join(judge)}""")
+    print(called("enrol", locals()).text)
 
 
 @app.command(epilog=EXAMPLES["query"])
@@ -302,18 +235,13 @@ def query(
     A query of a service that breaks off goes on where it stopped when the same command is given
     again: every call is kept in a log beside the answers.
     """
-    from . import verbs
-
-    sources = {"model": model, "url": url, "table": table, "service": service}
-    preparation = prepared(mean, std, input_size, layout, maximum, output)
-    options = {"architecture": architecture, "preparation": preparation, "name": name}
-    print(verbs.query(folder, out, **sources, **options, try_one=try_one).text)
+    print(called("query", locals()).text)
 
 
 @app.command(epilog=EXAMPLES["verify"])
 def verify(
     folder: Folder,
-    suspect: Annotated[Path, Argument(help="The suspect's answers, from `query`.")],
+    suspect: Annotated[list[Path], Argument(help=SUSPECT)],
     control: Annotated[list[Path] | None, Option(help=CONTROL)] = None,
     pseudo_theft: Annotated[list[str] | None, Option(help=PSEUDO, metavar="FILE=SIBLING")] = None,
     independent: Annotated[list[Path] | None, Option(help=INDEPENDENT)] = None,
@@ -325,17 +253,28 @@ def verify(
     """Compare a suspect with your model and its siblings, or with independent models.
 
     The exit code is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*, 1
-    for bad input.
+    for bad input. Of several suspects there is a line each, and the code is 3 if there is a
+    derivation, else 4 if one is not decidable.
     """
-    from . import case, verbs
+    from . import case
 
-    known = {"control": control or (), "independent": independent or ()}
-    known |= {"pseudo_theft": pseudo_theft or ()}
-    options = {"alpha": alpha, "commitment": commitment, "out": out, "report": report}
-    judged = verbs.verify(folder, suspect, **known, **options)
-    for name, value in case.facts(judged).items():
-        print(f"{name + ':':34s}{value}")
-    raise typer.Exit(case.verdict.EXIT_CODES[judged.verdict.verdict])
+    given = {"control": control, "pseudo_theft": pseudo_theft, "independent": independent}
+    given |= {"alpha": alpha, "commitment": commitment}
+    results = {"out": out, "report": report}
+    if len(suspect) == 1:
+        judged = [called("verify", {"folder": folder, "suspect": suspect[0]} | given | results)]
+        for name, value in case.facts(judged[0]).items():
+            print(f"{name + ':':34s}{value}")
+    else:
+        case.refuse_unused({f"--{name}": path for name, path in results.items()}, SEVERAL)
+        judged = called("verify_each", {"folder": folder, "suspects": suspect} | given)
+        for path, each in zip(suspect, judged, strict=True):
+            print(f"{each.verdict.p:<8.2g}{each.verdict.verdict:28s}{path}")
+        level = judged[0].verdict.alpha
+        what = f"each at the level {level:g}: of {len(judged)} innocent suspects, about"
+        print(f"p-value and verdict, {what} {level * len(judged):.1g} are accused.")
+    codes = {case.verdict.EXIT_CODES[each.verdict.verdict] for each in judged}
+    raise typer.Exit(next(code for code in (3, 4, 0) if code in codes))
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
-"""From a training command to a fingerprint whose power is known: siblings, controls, rehearsals."""
+"""From a training to a fingerprint whose power is known: siblings, controls, rehearsed thefts."""
 
-import shlex
-import subprocess
+import contextlib
+import json
+import shutil
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,18 +14,22 @@ import numpy as np
 from sacutils import files, profiles
 from sacutils.files import UserError
 
-from . import answers, case, fingerprint, verdict
+from . import answers, case, fingerprint, trainers, verdict
 from .answers import Answers
-from .images import Pool, encode
-from .text import is_clutter, plain, refuse, summary
-from .weights import ModelFile
+from .architectures import named
+from .images import Pool, encode, image_files
+from .text import is_clutter, plain, refuse
+from .trainers import Trainer
+from .weights import ModelFile, Preprocessing, digest
 
-PLACES = ("{data}", "{seed}", "{out}")
-"""What a training command must hold: folder of class folders, seed, and file to write."""
 FURTHER = 2
 """Siblings that are no members: the controls are students of these."""
 SHARES = (1.0, 0.5)
 """Shares of the reserve that students learn from, in turn; each is a style of its own."""
+TRIALS = (8, 8, 4)
+"""The cost is foreseen from trainings on an eighth and a quarter of the images; the first of them
+loads what is loaded once only.
+"""
 LABELS = "labels"
 
 
@@ -37,6 +43,22 @@ class Training(NamedTuple):
     seed: int
     teacher: str = ""
     share: float = 1.0
+
+
+class Theft(NamedTuple):
+    """A rehearsed theft: the student, the sibling that it was made from, and its style in words."""
+
+    model: ModelFile
+    teacher: str
+    style: str
+
+
+class Models(NamedTuple):
+    """Who takes part besides the source, by name."""
+
+    siblings: dict[str, ModelFile]
+    controls: dict[str, ModelFile]
+    thefts: dict[str, Theft]
 
 
 def plan(siblings: int, controls: int, thefts: int, seed: int) -> list[Training]:
@@ -58,143 +80,13 @@ def plan(siblings: int, controls: int, thefts: int, seed: int) -> list[Training]
     return made
 
 
-def enrol(
-    folder: Path,
-    source: ModelFile,
-    command: str,
-    data: Path,
-    pool: Pool,
-    reserve: Pool,
-    class_names: list[str],
-    trainings: Sequence[Training],
-    settings: profiles.Probes,
-) -> dict[str, Any]:
-    """Train what is missing in `folder`, make its fingerprint ``fp`` of kind ``contested`` and all
-    answers, and measure what they find; what is there already is kept, so that a run that broke off
-    goes on.
-
-    `command` is the owner's training, run for `data` with the seed of each sibling, and for folders
-    of reserve images with the labels of a teacher. It is the owner's own code. `pool` are images to
-    choose probes from, and no member was trained on them or on the `reserve`.
-
-    Returns what is written to ``power.json``: see :func:`power`.
+def begin(folder: Path, started: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Begin the folder, or check that it was begun with the same settings, and keep these in
+    ``enrol.json``. `chosen` are those that only the fingerprint depends on: until it is made, they
+    may change, so that a count that is too large loses no training.
     """
-    if pool.class_names is not None and not (folder / "fp").exists():
-        # what the fingerprint would refuse after all trainings is refused before them
-        predicted = source.outputs(pool.images.pixels, len(class_names)).argmax(1)
-        fingerprint.accuracy(predicted, pool.images.labels.numpy(), class_names)
-    _resume(folder, source, command, data, class_names, trainings, settings, pool, reserve)
-    ending = ".onnx" if source.architecture is None else ".safetensors"
-    paths = {t.name: folder / "models" / t.part / f"{t.name}{ending}" for t in trainings}
-    model_of = {name: source._replace(path=path) for name, path in paths.items()}
-    asked: dict[str, np.ndarray] = {}
-    seconds: list[float] = []
-    missing = [training for training in trainings if not paths[training.name].exists()]
-    print(f"{len(trainings)} trainings, {len(missing)} to do.", flush=True)
-    for number, training in enumerate(missing):
-        learned = data
-        if training.teacher:
-            if training.teacher not in asked:
-                teacher = model_of[training.teacher]
-                outputs = teacher.outputs(reserve.images.pixels, len(class_names))
-                asked[training.teacher] = outputs.argmax(1)
-            learned = folder / "students" / training.name
-            _write_labelled(learned, reserve, asked[training.teacher], class_names, training)
-        start = time.monotonic()
-        made = _train(command, learned, training, paths[training.name])
-        trained = source._replace(path=made)
-        trained.outputs(pool.images.pixels[:2], len(class_names))  # a bad file is refused at once
-        made.rename(paths[training.name])
-        seconds.append(time.monotonic() - start)
-        left = (len(missing) - number - 1) * float(np.mean(seconds)) / 60
-        print(f"{training.name}: {seconds[-1]:.0f} s, {left:.1f} minutes left", flush=True)
-    if not (folder / "fp").exists():
-        members = [source, *(model_of[t.name] for t in trainings if t.part == "siblings")]
-        recorded = [case.recorded(model, len(class_names)) for model in members]
-        fingerprint.make(folder / "fp", recorded, pool, class_names, "contested", settings)
-    own = fingerprint.load(folder / "fp")
-    given: dict[str, Answers] = {}
-    for training in trainings:
-        if training.part in ("controls", "thefts"):
-            out = folder / training.part / f"{training.name}.json"
-            if not out.exists():
-                # no check of anchors: whose images and classes these are is known
-                found, origin, _, name = case.from_file(own, model_of[training.name])
-                answers.write(out, found, own.commitment, name, origin, fingerprint.TOOL)
-            found, _ = answers.read(out, own.commitment, own.names, len(class_names))
-            given[training.name] = found
-    measured = power(own, given, trainings)
-    files.write_json(folder / "power.json", measured)
-    return measured
-
-
-def power(
-    own: fingerprint.Fingerprint, given: dict[str, Answers], trainings: Sequence[Training]
-) -> dict[str, Any]:
-    """What the set-up finds at the level 0.01 from labels and from what the models show: the share
-    of pseudo-thefts by style, and of innocent pairs of a member and a control that are accused.
-    """
-    rows = ~own.is_anchor
-    controls = {t.name: given[t.name] for t in trainings if t.part == "controls"}
-    thefts = {t.name: (given[t.name], t.teacher) for t in trainings if t.part == "thefts"}
-    measured: dict[str, Any] = {}
-    for form in dict.fromkeys((LABELS, own.answers.form)):
-
-        def shown(one: Answers, form: str = form) -> Answers:
-            return answers.shown_as(one, LABELS) if form == LABELS else one
-
-        theirs = {name: (shown(theft), teacher) for name, (theft, teacher) in thefts.items()}
-        known = {name: shown(control) for name, control in controls.items()}
-        suspect = next(iter(theirs.values()))[0]
-        outcome = verdict.by_siblings(own.members, suspect, known, theirs, rows)
-        styles: dict[str, list[bool]] = {}
-        for t in trainings:
-            if t.part == "thefts":
-                styles.setdefault(f"{t.share:.0%} of the reserve", []).append(outcome.found[t.name])
-        measured[form] = {
-            "found": {style: [sum(hits), len(hits)] for style, hits in styles.items()},
-            "accused": [outcome.accused, outcome.pairs],
-        }
-    return measured
-
-
-def _resume(
-    folder: Path,
-    source: ModelFile,
-    command: str,
-    data: Path,
-    class_names: list[str],
-    trainings: Sequence[Training],
-    settings: profiles.Probes,
-    pool: Pool,
-    reserve: Pool,
-) -> None:
-    """Begin the folder, or check that it was begun with the same settings."""
-    absent = [place for place in PLACES if place not in command]
-    what = f"The training command {plain(command)!r} "
-    lacks = f"lacks {' and '.join(absent)}; it is run for a folder of images, a seed and a file to "
-    refuse(what + lacks, {"write": bool(absent)})
-    try:
-        shlex.split(command)
-    except ValueError as error:
-        raise UserError(f"{what}is no command line ({summary(error)}).") from None
-    inside = data.iterdir() if data.is_dir() else []
-    there = {each.name for each in inside if each.is_dir() and not is_clutter(each.name)}
-    what = (
-        f"{data} holds the folders {plain(', '.join(sorted(there))) or 'none'}, not one for each "
-    )
-    what += f"class of {plain(', '.join(class_names))}"
-    refuse(what, {"; a student's folder looks like it": there != set(class_names)})
-    started = {
-        "source": case.recorded(source, 2)[1].model_dump(mode="json"),
-        "command": command,
-        "data": str(data),
-        "classes": class_names,
-        "trainings": [list(training) for training in trainings],
-        "reserve": _said(reserve),
-    }
-    # what only the fingerprint depends on, so that a count that is too large loses no training
-    chosen = {"images": _said(pool), "probes": settings.model_dump(mode="json")}
+    # as JSON gives it back
+    started, chosen = (json.loads(json.dumps(each)) for each in (started, chosen))
     fixed = started | (chosen if (folder / "fp").exists() else {})
     path = folder / "enrol.json"
     if path.exists():
@@ -207,8 +99,153 @@ def _resume(
     files.write_json(path, started | chosen)
 
 
-def _said(pool: Pool) -> list[Any]:
+def said(pool: Pool) -> list[Any]:
+    """What ``enrol.json`` keeps of images."""
     return [pool.described, list(pool.images.pixels.shape)]
+
+
+def check_data(data: Path, class_names: list[str]) -> None:
+    """Refuse images to train on that do not lie in one folder per class."""
+    inside = data.iterdir() if data.is_dir() else []
+    there = {each.name for each in inside if each.is_dir() and not is_clutter(each.name)}
+    what = (
+        f"{data} holds the folders {plain(', '.join(sorted(there))) or 'none'}, not one for each "
+    )
+    what += f"class of {plain(', '.join(class_names))}"
+    refuse(what, {"; a student's folder looks like it": there != set(class_names)})
+    refuse(data, {" holds no images": not image_files(data)})
+
+
+def brought(
+    sibling: Sequence[Path],
+    control: Sequence[Path],
+    pseudo_theft: Sequence[str],
+    architecture: str | None,
+    how: Preprocessing,
+) -> Models:
+    """Models that the owner brings as files, or folders of them, and that are called as these;
+    `pseudo_theft` are texts FILE=SIBLING.
+    """
+
+    def files_of(paths: Sequence[Path]) -> dict[str, ModelFile]:
+        named = case.by_stem(case.weight_files(list(paths))) if paths else {}
+        return {name: case.member(path, architecture, how) for name, path in named.items()}
+
+    siblings, thefts = files_of(sibling), {}
+    for text in pseudo_theft:
+        path, teacher = case.rehearsed(text, list(siblings))
+        for name, model in files_of([path]).items():
+            refuse(f"--pseudo-theft {name} is given twice", {"": name in thefts})
+            thefts[name] = Theft(model, teacher, "those brought")
+    return Models(siblings, files_of(control), thefts)
+
+
+def train(
+    folder: Path,
+    source: ModelFile,
+    trainer: Trainer,
+    data: Path,
+    reserve: Pool,
+    class_names: list[str],
+    trainings: Sequence[Training],
+) -> Models:
+    """Train what is missing in `folder`; before it, say what that will cost, and after each
+    training how much is left.
+
+    Siblings learn from `data`, students from images of the `reserve` with the labels of their
+    teacher, in a folder like `data` that is removed when they are trained.
+    """
+    ending = ".onnx" if source.architecture is None else ".safetensors"
+    model_of = {
+        t.name: source._replace(path=folder / "models" / t.part / f"{t.name}{ending}")
+        for t in trainings
+    }
+    missing = [t for t in trainings if not model_of[t.name].path.exists()]
+    print(f"{len(trainings)} trainings, {len(missing)} to do.", flush=True)
+    expected = _foreseen(folder, source, trainer, data, reserve, class_names, missing)
+    asked: dict[str, np.ndarray] = {}
+    done = spent = 0.0
+    for number, training in enumerate(missing, start=1):
+        learned, out = data, model_of[training.name].path
+        if training.teacher:
+            if training.teacher not in asked:
+                teacher = model_of[training.teacher]
+                outputs = teacher.outputs(reserve.images.pixels, len(class_names))
+                asked[training.teacher] = outputs.argmax(1)
+            learned = folder / "students" / training.name
+            _write_labelled(learned, reserve, asked[training.teacher], class_names, training)
+        start = time.monotonic()
+        _run(trainer, learned, training.seed, source, out, reserve, class_names)
+        taken = time.monotonic() - start
+        spent, done = spent + taken, done + expected.pop(training.name)
+        left = _told(sum(expected.values()) * spent / done)
+        print(f"{out.stem}: {taken:.1f} s, {number} of {len(missing)}, {left} left", flush=True)
+        if training.teacher:
+            shutil.rmtree(learned)
+
+    def part(name: str) -> dict[str, ModelFile]:
+        return {t.name: model_of[t.name] for t in trainings if t.part == name}
+
+    by = {t.name: t for t in trainings}
+    thefts = {
+        name: Theft(model, by[name].teacher, f"{by[name].share:.0%} of the reserve")
+        for name, model in part("thefts").items()
+    }
+    return Models(part("siblings"), part("controls"), thefts)
+
+
+def _foreseen(
+    folder: Path,
+    source: ModelFile,
+    trainer: Trainer,
+    data: Path,
+    reserve: Pool,
+    class_names: list[str],
+    missing: Sequence[Training],
+) -> dict[str, float]:
+    """Seconds that each training will take, and the sentence that says so: a part that is the same
+    for all and a part for each image, from trainings on some of the images, which are kept in
+    ``cost.json``. Some trainings fail on few images: then equal shares, and a word about it.
+    """
+    path, trial = folder / "cost.json", folder / "trial"
+    own, all_reserve = image_files(data), len(reserve.images.labels)
+    sizes = {t.name: int(t.share * all_reserve) if t.teacher else len(own) for t in missing}
+    if missing and not path.exists():
+        found = []
+        try:
+            for every in TRIALS:
+                shutil.rmtree(trial, ignore_errors=True)
+                count = 0
+                for name in class_names:
+                    (trial / "data" / name).mkdir(parents=True)
+                    inside = [each for each in own if each.is_relative_to(data / name)]
+                    for i, each in enumerate(inside[::every]):
+                        shutil.copy(each, trial / "data" / name / f"{i:06d}{each.suffix}")
+                        count += 1
+                start, out = time.monotonic(), trial / f"trial{source.path.suffix}"
+                _run(trainer, trial / "data", 0, source, out, reserve, class_names)
+                found.append((count, time.monotonic() - start))
+        except UserError as error:
+            print(f"What they will take is known after the first, not before: {error}", flush=True)
+            return dict.fromkeys(sizes, 1.0)
+        (few, fast), (many, slow) = found[-2:]
+        each_image = min(max(0.0, slow - fast) / max(1, many - few), slow / many)
+        files.write_json(path, [slow - each_image * many, each_image])
+        shutil.rmtree(trial)
+    once, each_image = files.read_json(path) if missing else (0.0, 0.0)
+    expected = {name: max(once + each_image * size, 1e-9) for name, size in sizes.items()}
+    if missing:
+        space = len(missing) * source.path.stat().st_size + reserve.images.pixels.nbytes
+        told = f"They will take about {_told(sum(expected.values()))} and {space / 1e6:.1f} MB of"
+        print(f"{told} disk. If this is broken off, the same command goes on.", flush=True)
+    return expected
+
+
+def _told(seconds: float) -> str:
+    """A duration in the unit in which one thinks of it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
 def _write_labelled(
@@ -217,32 +254,117 @@ def _write_labelled(
     """Images of the reserve as a folder per class, by a teacher's labels; each student has its own
     draw of them.
     """
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that broke off
     generator = np.random.default_rng(training.seed)
     chosen = generator.permutation(len(labels))[: int(training.share * len(labels))]
     for name in names:  # empty ones too, so that the training numbers them alike
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).mkdir(parents=True)
     for i in chosen.tolist():
         path = folder / names[labels[i]] / f"{i:06d}.png"
         path.write_bytes(encode(reserve.images.pixels[i]))
 
 
-def _train(command: str, data: Path, training: Training, out: Path) -> Path:
-    """Run the owner's training, and return the file that it writes, beside `out`, which it becomes;
-    what it says is kept there too.
+def _run(
+    trainer: Trainer,
+    data: Path,
+    seed: int,
+    source: ModelFile,
+    out: Path,
+    seen: Pool,
+    class_names: list[str],
+) -> None:
+    """Make one file of weights by the training, which is to be read as the source is; what the
+    training says is kept in a log beside it. A file that cannot answer images of `seen` is refused.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     part, log = out.with_stem(f"{out.stem}.part"), out.with_suffix(".log")
     part.unlink(missing_ok=True)  # of a run that broke off
-    values = {"{data}": str(data), "{seed}": str(training.seed), "{out}": str(part)}
-    words = shlex.split(command)
-    for place, value in values.items():
-        words = [word.replace(place, value) for word in words]
-    with open(log, "wb") as said:
+    problem = "nothing was written to {out}"
+    with (
+        open(log, "w", encoding="utf-8") as said,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
         try:
-            code = subprocess.run(words, stdout=said, stderr=said, check=False).returncode
-        except OSError as error:
-            raise UserError(f"{plain(words[0])} cannot be run ({error.strerror}).") from None
-    problem = f"exit code {code}" if code else "nothing was written to {out}"
-    failed = bool(code) or not part.exists()
-    refuse(f"The training of {training.name} failed ({problem})", {f"; see {log}": failed})
-    return part
+            trainer(data, seed, part)
+        except UserError:
+            raise
+        except Exception as error:  # whatever the owner's code raises
+            traceback.print_exc()
+            problem = str(error) if isinstance(error, trainers.Failed) else named(error)
+            part.unlink(missing_ok=True)
+    what = f"The training of {out.stem} failed ({plain(problem, 160)})"
+    refuse(what, {f"; see {log}": not part.exists()})
+    if source.architecture == "transformers":
+        shutil.copy(source.path.with_name("config.json"), out.parent)
+    source._replace(path=part).outputs(seen.images.pixels[:2], len(class_names))
+    part.rename(out)
+
+
+def measure(
+    folder: Path,
+    source: ModelFile,
+    models: Models,
+    pool: Pool,
+    class_names: list[str],
+    settings: profiles.Probes,
+) -> dict[str, Any]:
+    """Make the fingerprint ``fp`` of kind ``contested`` in `folder` and the answers of controls and
+    rehearsed thefts, as far as they are missing, and measure what they find.
+
+    `pool` are images to choose probes from; no model was trained on them. Returns what is written
+    to ``power.json``: see :func:`power`.
+    """
+    if not (folder / "fp").exists():
+        members = [source, *models.siblings.values()]
+        recorded = [case.recorded(model, len(class_names)) for model in members]
+        fingerprint.make(folder / "fp", recorded, pool, class_names, "contested", settings)
+    own = fingerprint.load(folder / "fp")
+
+    def given(part: str, name: str, model: ModelFile) -> Answers:
+        out = folder / part / f"{name}.json"
+        if not out.exists():
+            # no check of anchors: whose images and classes these are is known
+            found, origin, _, file = case.from_file(own, model)
+            answers.write(out, found, own.commitment, file, origin, fingerprint.TOOL)
+        found, record = answers.read(out, own.commitment, own.names, len(class_names))
+        other = record.origin.get("sha256") != digest(model.path)
+        refuse(f"{out} holds answers of another file than {model.path}", {"; remove it": other})
+        return found
+
+    controls = {name: given("controls", name, model) for name, model in models.controls.items()}
+    case.check_controls(own, controls)
+    thefts = {name: given("thefts", name, theft.model) for name, theft in models.thefts.items()}
+    measured = power(own, controls, thefts, models.thefts)
+    files.write_json(folder / "power.json", measured)
+    return measured
+
+
+def power(
+    own: fingerprint.Fingerprint,
+    controls: dict[str, Answers],
+    given: dict[str, Answers],
+    thefts: dict[str, Theft],
+) -> dict[str, Any]:
+    """What the set-up finds at the level 0.01 from labels and from what the models show: the share
+    of pseudo-thefts by style, and of innocent pairs of a member and a control that are accused.
+    """
+    measured: dict[str, Any] = {}
+    for form in dict.fromkeys((LABELS, own.answers.form)):
+
+        def shown(one: Answers, form: str = form) -> Answers:
+            return answers.shown_as(one, LABELS) if form == LABELS else one
+
+        known = {name: shown(control) for name, control in controls.items()}
+        theirs = {name: (shown(given[name]), theft.teacher) for name, theft in thefts.items()}
+        # whom they accuse is of no interest here
+        anybody = [next(iter(known.values()))]
+        (outcome,) = verdict.by_siblings(own.members, anybody, known, theirs, ~own.is_anchor)
+        styles: dict[str, list[bool]] = {}
+        for name, theft in thefts.items():
+            styles.setdefault(theft.style, []).append(outcome.found[name])
+        measured[form] = {
+            "found": {style: [sum(hits), len(hits)] for style, hits in styles.items()},
+            "accused": [outcome.accused, outcome.pairs],
+        }
+    return measured

@@ -15,8 +15,8 @@ import pydantic
 import torch
 from PIL import Image
 from pydantic import Field, model_validator
+from scipy import special
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import binom
 
 from sacutils import __version__, data, files, probes, profiles, siblings
 from sacutils.data import Images
@@ -334,7 +334,7 @@ def accuracy(predicted: np.ndarray, labels: np.ndarray, class_names: list[str]) 
         order = linear_sum_assignment(table, maximize=True)[1]
         now, then = right[1::2], order[given[1::2]] == meant[1::2]
         wins, losses = int((then & ~now).sum()), int((now & ~then).sum())
-        chance = binom.sf(wins - 1, wins + losses, 0.5)
+        chance = special.bdtrc(wins - 1, wins + losses, 0.5)
         names = list(class_names)
         for number, other in zip(there, there[order], strict=True):
             names[number] = class_names[other]
@@ -346,13 +346,20 @@ def accuracy(predicted: np.ndarray, labels: np.ndarray, class_names: list[str]) 
         )
         refuse("", {what: chance < 1e-4 and wins - losses >= 0.05 * len(now)})
     shares = [np.bincount(each, minlength=len(class_names)) / n for each in (predicted, labels)]
-    needed = int(binom.ppf(0.99, n, float(shares[0] @ shares[1]))) + 1
+    needed = _quantile(0.99, n, float(shares[0] @ shares[1])) + 1
     what = (
         f"Your model is right on {right.sum():,} of {n:,} images, no more than by chance; prepare"
     )
     what += " them as in its training (--mean, --std, --maximum, --input-size), or name its classes"
     refuse("", {f"{what} in its order (--class-names)": right.sum() < min(n, needed)})
     return float(right.mean())
+
+
+def _quantile(q: float, n: int, p: float) -> int:
+    """The smallest number of hits in `n` that is not exceeded with probability `q`, each hit having
+    probability `p`; as scipy.stats.binom.ppf, which takes seconds to import.
+    """
+    return int(np.searchsorted(special.bdtr(np.arange(n + 1), n, p), q))
 
 
 def _write(folder: Path, manifest: Manifest, contents: list[bytes]) -> None:
@@ -466,7 +473,7 @@ def anchors(fingerprint: Fingerprint, suspect: Answers) -> Anchors:
     mine, theirs = fingerprint.answers.predicted[rows], suspect.predicted[rows]
     total, classes = len(mine), len(fingerprint.manifest.class_names)
     shares = [np.bincount(labels, minlength=classes) / total for labels in (mine, theirs)]
-    needed = min(total, int(binom.ppf(0.999, total, float(shares[0] @ shares[1]))) + 1)
+    needed = min(total, _quantile(0.999, total, float(shares[0] @ shares[1])) + 1)
     return Anchors(int((mine == theirs).sum()), total, needed)
 
 

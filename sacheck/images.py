@@ -15,6 +15,8 @@ from sacutils.files import UserError
 
 from .text import is_clutter, plain, refuse
 
+ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Of image files: those of torchvision's ImageFolder, which takes seconds to import."""
 PARTS = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"}
 """Names of folders that hold a part of a data set each, with the same class folders."""
 LARGEST = 2**31
@@ -39,9 +41,6 @@ def image_files(folder: Path) -> list[Path]:
     """The image files in a folder and below it, in the order of their names, without what operating
     systems and editors leave there; links are followed, each folder is entered once.
     """
-    # torchvision takes seconds to import, and most commands read no folder of images
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
     found, entered = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -49,7 +48,7 @@ def image_files(folder: Path) -> list[Path]:
         if real not in entered:
             entered.add(real)
             found += [Path(place, name) for name in names if not is_clutter(name)]
-    return sorted(path for path in found if path.suffix.lower() in IMG_EXTENSIONS)
+    return sorted(path for path in found if path.suffix.lower() in ENDINGS)
 
 
 def read_pool(

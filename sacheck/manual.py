@@ -25,8 +25,9 @@ This page is made from the code of the command.
 """
 PYTHON = """## The same from Python
 
-`sacheck.query` and `sacheck.verify` take what the verbs take, see {py:mod}`sacheck.verbs`. They
-raise {py:class}`sacutils.files.UserError` where the verbs end with exit code 1.
+`sacheck.query` and `sacheck.verify` take what the verbs take. So do `sacheck.verbs.fingerprint` and
+`sacheck.verbs.enrol`; the short names belong to modules. See {py:mod}`sacheck.verbs`. They raise
+{py:class}`sacutils.files.UserError` where the verbs end with exit code 1.
 
 ```python
 import sacheck

@@ -1,5 +1,6 @@
 """What answers mean: the source among its siblings, or a suspect among independent models."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,62 +75,78 @@ class SiblingVerdict(NamedTuple):
 
 def by_siblings(
     members: dict[str, np.ndarray],
-    suspect: Answers,
+    suspects: Sequence[Answers],
     controls: dict[str, Answers],
     thefts: dict[str, tuple[Answers, str]],
     rows: np.ndarray,
     alpha: float = 0.01,
-) -> SiblingVerdict:
-    """Compare a suspect with the source and its siblings by
-    :func:`sacutils.siblings.sibling_test`, in the most telling form that the suspect and all
-    controls have.
+) -> list[SiblingVerdict]:
+    """Compare each suspect with the source and its siblings by
+    :func:`sacutils.siblings.sibling_test`, in the most telling form that it and all controls have.
 
     `members` are probabilities, shape (n, classes), the source's first; `thefts` are answers of
     students of members, each with its teacher's name, which is the source when it is judged. `rows`
     (bool) says which images are probes, the others being anchors.
     """
-    form, k = answers.weakest([suspect, *controls.values()])
     likelihood = torch.from_numpy(np.stack(list(members.values()))[:, rows])
     likelihood = (likelihood / likelihood.sum(-1, keepdim=True)).log()
+    mine = next(iter(members.values()))[rows].argmax(1)
+    given = [answers.weakest([suspect, *controls.values()]) for suspect in suspects]
+    judged: dict[int, SiblingVerdict] = {}
+    for form, k in dict.fromkeys(given):  # what is the same for all in one form is computed once
 
-    def scores(models: list[Answers]) -> torch.Tensor:
-        given = [answers.convert(answers.shown_as(m, form, k), form, k) for m in models]
-        mass = torch.stack(given)[:, torch.from_numpy(rows)]
-        return siblings.scores(likelihood, mass / mass.sum(-1, keepdim=True))
+        def scores(models: list[Answers], form: str = form, k: int = k) -> torch.Tensor:
+            shown = [answers.shown_as(m, form, k) for m in models]
+            if form == "labels":
+                predicted = np.stack([m.predicted[rows] for m in shown])
+                return siblings.scores(likelihood, torch.from_numpy(predicted))
+            mass = torch.stack([answers.convert(m, form, k) for m in shown])[
+                :, torch.from_numpy(rows)
+            ]
+            return siblings.scores(likelihood, mass / mass.sum(-1, keepdim=True))
 
-    known, asked = scores(list(controls.values())), scores([suspect])
-    test = siblings.sibling_test(asked, known)
-    found = {}
-    for name, (theft, teacher) in thefts.items():
-        rehearsed = siblings.sibling_test(scores([theft]), known, list(members).index(teacher))
-        found[name] = bool(rehearsed.p <= alpha)
-    false = siblings.sibling_test(known, known[siblings.all_but_one(len(known))], None).p <= alpha
-    values = {name: float(value) for name, value in test._asdict().items()}
-    counts = len(members) - 1, len(controls)
-    verdict = siblings.verdict(values["p"], alpha, *counts)
+        here = [number for number, each in enumerate(given) if each == (form, k)]
+        known, asked = scores(list(controls.values())), scores([suspects[i] for i in here])
+        test = siblings.sibling_test(asked, known)
+        found = {}
+        for name, (theft, teacher) in thefts.items():
+            rehearsed = siblings.sibling_test(scores([theft]), known, list(members).index(teacher))
+            found[name] = bool(rehearsed.p <= alpha)
+        others = known[siblings.all_but_one(len(known))]
+        false = siblings.sibling_test(known, others, None).p <= alpha
+        theirs = siblings.residuals(asked, known)
+        innocent = siblings.control_residuals(known)[:, 0].tolist()
+        for i, number in enumerate(here):
+            p = {name: float(values[i]) for name, values in test._asdict().items()}
+            said, reason = _sibling_rule(p, alpha, len(members) - 1, len(controls))
+            judged[number] = SiblingVerdict(
+                verdict=said,
+                reason=reason,
+                **p,
+                alpha=alpha,
+                form=form,
+                k=k,
+                agreement=float((mine == suspects[number].predicted[rows]).mean()),
+                found=found,
+                residuals=dict(zip(members, theirs[i].tolist(), strict=True)),
+                controls=dict(zip(controls, innocent, strict=True)),
+                accused=int(false.sum()),
+                pairs=false.numel(),
+                worst=int(false.sum(0).max()),
+            )
+    return [judged[number] for number in range(len(suspects))]
+
+
+def _sibling_rule(p: dict[str, float], alpha: float, k: int, q: int) -> tuple[str, str]:
+    """The verdict and its reason from the p-values, with k siblings and q controls."""
+    verdict = siblings.verdict(p["p"], alpha, k, q)
     needed = siblings.FEWEST_SIBLINGS, siblings.FEWEST_CONTROLS
-    among = values["p_siblings"] <= alpha, values["p_controls"] <= alpha
+    if verdict == NOT_DECIDABLE:
+        return verdict, "{} siblings and {} controls; {} and {} are needed.".format(k, q, *needed)
+    among = p["p_siblings"] <= alpha, p["p_controls"] <= alpha
     stands = [f"{'stands' if yes else 'does not stand'} out among" for yes in among]
     reason = f"The source {stands[0]} its siblings, and the suspect {stands[1]} the controls, at "
-    reason += f"the level {alpha:g}."
-    if verdict == NOT_DECIDABLE:
-        reason = "{} siblings and {} controls; {} and {} are needed.".format(*counts, *needed)
-    mine = next(iter(members.values()))[rows].argmax(1)
-    return SiblingVerdict(
-        verdict=verdict,
-        reason=reason,
-        **values,
-        alpha=alpha,
-        form=form,
-        k=k,
-        agreement=float((mine == suspect.predicted[rows]).mean()),
-        found=found,
-        residuals=dict(zip(members, siblings.residuals(asked[0], known).tolist(), strict=True)),
-        controls=dict(zip(controls, siblings.control_residuals(known)[:, 0].tolist(), strict=True)),
-        accused=int(false.sum()),
-        pairs=false.numel(),
-        worst=int(false.sum(0).max()),
-    )
+    return verdict, reason + f"the level {alpha:g}."
 
 
 def p_value(value: np.ndarray, independent: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import models
+from . import checkpoints, models
 from .data import Images
 from .files import UserError
 from .profiles import Adversarial, Recipe
@@ -65,6 +65,7 @@ def noisy(query: Query, share: float, seed: int) -> Query:
     (0 to 1) of the images; which ones is drawn anew at each call.
     """
     generator = torch.Generator().manual_seed(seed)
+    checkpoints.draws_from(generator)
 
     def answer(x: torch.Tensor) -> torch.Tensor:
         logits = query(x)

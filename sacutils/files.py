@@ -1,11 +1,13 @@
 """Files that can be trusted: atomic writes, checksums, records; the exception for bad input."""
 
 import datetime
+import errno
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +22,13 @@ PACKAGES = (
     *("safetensors", "papermill", "jupyter-book"),
 )
 """Packages that results depend on."""
+UNWRITABLE = {
+    getattr(errno, name, None)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+}
+"""Errors of the system that a user can mend: no space, no permission, a broken disk."""
+PART = ".part-"
+"""Stands in the names of files that are being written."""
 
 
 class UserError(Exception):
@@ -49,6 +58,11 @@ def run_command(app: Callable[[], Any]) -> None:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         sentence = f"{error.filename or 'A file'} cannot be read or written ({reason})."
+    except (MemoryError, RuntimeError) as error:
+        # torch's own errors are of the second kind
+        if not (isinstance(error, MemoryError) or "memory" in str(error).lower()):
+            raise
+        sentence = "Memory ran out; close other programs, or run fewer jobs at once (CORES=1)."
     else:
         return
     # whatever text of a stranger the sentence holds, it is one line and steers no terminal
@@ -72,21 +86,76 @@ def digest_of(value: Any) -> str:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there on success, remove it on failure.
 
-    A reader sees the old file or the whole new one, never a part, also when the process is killed.
+    A reader sees the old file or the whole new one, never a part, also when the process is killed;
+    and the new one outlives a crash of the machine. A ``UserError`` if it cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        start = f".{path.name}{PART}"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=start, suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
+        _sync(path.parent)
+    except Exception as error:
+        if not (reason := _unwritable(error, temporary)):
+            raise
+        advice = "mend that and run the same command again, what is finished is kept"
+        raise UserError(f"{path} cannot be written ({reason}); {advice}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+def _unwritable(error: Exception, temporary: Path | None) -> str:
+    """What the system says if an error is one of `UNWRITABLE` and concerns the temporary file, or
+    its folder; else nothing. Some libraries hand on the system's error in their own words.
+    """
+    number = getattr(error, "errno", None)
+    if told := re.search(r"\(os error (\d+)\)", str(error)):
+        number = int(told[1])
+    elsewhere = temporary and getattr(error, "filename", None) not in (None, str(temporary))
+    return os.strerror(number) if number in UNWRITABLE - {None} and not elsewhere else ""
+
+
+def _sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, outlive a crash of the machine."""
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, refusal: str = "") -> Iterator[None]:
+    """Let one process at a time make a file: others wait here and say so, or are given a
+    ``UserError`` with the sentence `refusal`. A process that is killed holds nothing.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if refusal:
+            raise UserError(refusal) from None
+        print(f"Another process makes {path.name}; waiting for it.", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # who waits for a removed lock makes a new one
+            Path(lock.lock_file).unlink()
+        lock.release()
 
 
 @contextmanager
@@ -95,12 +164,22 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
 
     If what fills it fails, the old folder stays, and the new one for whoever looks for the cause.
     """
-    new = folder.with_name(f".{folder.name}-new")
+    from concurrent.futures import ThreadPoolExecutor
+
+    new, old = (folder.with_name(f".{folder.name}-{age}") for age in ("new", "old"))
+    if old.exists() and not folder.exists():  # killed between the two
+        old.rename(folder)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     yield new
-    shutil.rmtree(folder, ignore_errors=True)
+    with ThreadPoolExecutor(16) as pool:  # side by side, for each waits for the disk
+        list(pool.map(_sync, filter(Path.is_file, new.rglob("*"))))
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
     new.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -114,6 +193,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+def megabytes(*paths: Path) -> str:
+    """The size of files, and of all files in folders, together: "3.1 MB"."""
+    found = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
+    return f"{sum(file.stat().st_size for file in found if file.is_file()) / 1e6:.1f} MB"
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; a ``UserError`` if it is missing or is not JSON."""
     try:
@@ -125,17 +210,20 @@ def read_json(path: Path) -> Any:
     raise UserError(f"{path} {problem}.")
 
 
+def matches(path: Path, digest: str) -> bool:
+    """Whether a file is the one that the record beside it describes, and has this digest."""
+    with suppress(UserError, FileNotFoundError, KeyError, TypeError):
+        record = read_json(path.with_suffix(".json"))
+        return record["digest"] == digest and record["sha256"] == sha256(path)
+    return False
+
+
 def intact(path: Path, digest: str) -> bool:
-    """Whether a file is the one that the record beside it describes, and has this digest; a file
-    that is there and is not is reported.
-    """
-    beside = path.with_suffix(".json")
-    if not path.exists() or not beside.exists():
+    """As :func:`matches`; a file that is there and does not match is reported."""
+    if not path.exists() or not path.with_suffix(".json").exists():
         return False
-    with suppress(UserError, KeyError, TypeError):
-        record = read_json(beside)
-        if record["digest"] == digest and record["sha256"] == sha256(path):
-            return True
+    if fine := matches(path, digest):
+        return fine
     print(f"{path.name} is damaged or out of date and is made again.")
     return False
 
@@ -148,10 +236,14 @@ def write_record(path: Path, digest: str, **more: Any) -> None:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of `PACKAGES`, read without importing them."""
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in PACKAGES
-    }
+    """Versions of Python and of those of `PACKAGES` that are installed, read without importing
+    them: a machine that only trains has no need of what makes the book.
+    """
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 @cache

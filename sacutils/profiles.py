@@ -209,6 +209,8 @@ class Zoo(Strict):
     a stolen model keeps that model's images. `surrogates` are trained twice, from labels and from
     probabilities, `controls` with shifts and without, `independent_plain` on attacker data and on
     owner data. `overlaps` are the shares of an independent model's images that are the owner's.
+    `thief_strengths` bounds how many strengths of an adaptive thief are tried in a full run, for as
+    many `students` as each has models.
     """
 
     source: Architecture
@@ -222,6 +224,7 @@ class Zoo(Strict):
     independent_owner: Counts
     independent_plain: Counts
     overlap: Counts
+    thief_strengths: Positive = 5
     overlaps: Annotated[list[Fraction], Field(min_length=1)] = [0.25, 0.5, 0.75]
     finetuned: Positive
     transferred: Positive

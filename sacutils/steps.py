@@ -2,15 +2,19 @@
 on disk is that model. One table, `STEPS`, says all that there is to say of a kind of model.
 """
 
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
 from . import files, freshness
 from .profiles import (
     WITHOUT_BATCH_NORMALISATION,
     Profile,
     Recipe,
+    Small,
     StepName,
     load_profile,
 )
@@ -191,6 +195,10 @@ class Spec:
         plain = str.maketrans({"(": "-", ")": "", "#": "-", "%": "pc", " ": "-"})
         return self.name.replace(" > ", "__").translate(plain)
 
+    def file(self, digest: str) -> str:
+        """Name of the file of its weights; the digest is that of :func:`digests`."""
+        return f"{self.slug}.{digest[:12]}.safetensors"
+
     @property
     def maker(self) -> str:
         """Who made it, as a name: what is made from a stolen model is made by the same thief, and
@@ -339,14 +347,17 @@ def data_digest(profile: Profile) -> str:
     return files.digest_of([profile.seed, values, listings, code])
 
 
-@cache
-def digests(profile: Profile) -> dict[str, str]:
-    """Digest of every model: its recipe, seed, data, code, versions and, through its parent's
-    digest, its whole history.
+MADE_FROM = ("profile", "parents", "data", "code", "versions")
+"""What a model depends on, in the words that tell a reader why it is out of date."""
+
+
+def made_from(profile: Profile) -> dict[str, dict[str, Any]]:
+    """What every model is made from: its values of the profile, its parent, images, code and
+    versions of packages, each with a digest of its own.
     """
     versions = {name: files.versions()[name] for name in ("torch", "torchvision", "numpy")}
     images = data_digest(profile)
-    result: dict[str, str] = {}
+    result: dict[str, dict[str, Any]] = {}
     for spec in plan(profile).values():
         # named besides the maker, which knows its task by an annotation only
         maker = f"zoo.make_{maker_of(profile, spec.step)}", "attacks.Task"
@@ -355,6 +366,56 @@ def digests(profile: Profile) -> dict[str, str]:
         values = [spec.name, profile.seed, recipe, spec.fraction, STEPS[spec.step].images]
         drawn = STEPS[spec.step].drawn and profile.zoo.attacker_share < 1
         values.append([profile.zoo.attacker_share, spec.maker] if drawn else None)
-        history = result.get(spec.parent or "")
-        result[spec.name] = files.digest_of([*values, history, images, code, versions])
+        parent = result[spec.parent]["whole"] if spec.parent else None
+        whole = files.digest_of([*values, parent, images, code, versions])
+        result[spec.name] = {
+            "profile": files.digest_of(values),
+            "parents": parent,
+            "data": images,
+            "code": code,
+            "versions": files.digest_of(versions),
+            "whole": whole,
+        }
     return result
+
+
+@cache
+def digests(profile: Profile) -> dict[str, str]:
+    """Digest of every model: its recipe, seed, data, code, versions and, through its parent's
+    digest, its whole history.
+    """
+    return {name: made["whole"] for name, made in made_from(profile).items()}
+
+
+def seconds_known(folder: Path) -> dict[tuple[str, str], float]:
+    """Mean seconds that the models in a folder took to train, by step and architecture."""
+    known: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for file in folder.glob("*.json"):
+        # a damaged record is reported when that model is asked for
+        with suppress(files.UserError, KeyError, TypeError, ValueError):
+            record = files.read_json(file)
+            known[record["step"], record["architecture"]].append(float(record["seconds"]))
+    return {kind: sum(times) / len(times) for kind, times in known.items()}
+
+
+def seconds_of(
+    profile: Profile, spec: Spec, known: dict[tuple[str, str], float], fast: bool = False
+) -> tuple[float, int]:
+    """Seconds that a model will take to train: those of its kind that are `known`, and 0; else
+    passes over images at an assumed pace, and that pace in images a second. `fast` is a GPU.
+    """
+    if (kind := (spec.step, spec.architecture)) in known:
+        return known[kind], 0
+    # images a second on CUDA or of a small network, and of torchvision's on a CPU core
+    pace = 2000 if fast or spec.architecture in get_args(Small) else 50
+    recipe = recipe_of(profile, spec.step)
+    passes = recipe.epochs * (1 + getattr(recipe, "pgd_steps", 0))
+    return passes * recipe.share * image_count(profile, spec.step) / pace, pace
+
+
+def duration(seconds: float) -> str:
+    """A duration in words, such as ``4 min``."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"

@@ -3,23 +3,22 @@ to share and to interrupt.
 """
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import safetensors.torch
 import torch
 from torch import nn
 
-from . import attacks, corruptions, data, files, models, steps, training, watermark
+from . import attacks, checkpoints, corruptions, data, files, models, steps, training, watermark
 from .attacks import Made, Task
 from .data import Images
 from .files import UserError
-from .profiles import DataSet, Profile, Small, Splits, Transfer
+from .profiles import DataSet, Profile, Splits, Transfer
 from .steps import STEPS, Spec
 
 ATTEMPTS = 5
@@ -171,17 +170,10 @@ def make_quantised(spec: Spec, task: Task, get: Get) -> Made:
     return attacks.quantise(get(str(spec.parent))), training.History()
 
 
-def _duration(seconds: float) -> str:
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} s"
-
-
 class Zoo:
     """The models of a profile in a folder: each is loaded if it is there and intact, and trained
     otherwise, which is announced beforehand. File names hold the model's digest, so that runs with
-    other parameters share what is the same.
+    other parameters share what is the same, and several processes: one trains, the others wait.
     """
 
     def __init__(self, profile: Profile, folder: Path, material: Material) -> None:
@@ -198,7 +190,7 @@ class Zoo:
         if name not in self.specs:
             zoo = f"The zoo of profile {self.profile.name!r}"
             raise UserError(f"{zoo} has no model {name!r}; one of its names is {self.source!r}.")
-        return self.folder / f"{self.specs[name].slug}.{self._digests[name][:12]}.safetensors"
+        return self.folder / self.specs[name].file(self._digests[name])
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """What would be trained if these models were asked for: they, what they descend from, and
@@ -233,29 +225,12 @@ class Zoo:
         print(f"To train: {models}, about {self._estimate(missing)}.", flush=True)
 
     def _estimate(self, names: list[str]) -> str:
-        """Duration of the training of some models, by the records of like models in the folder,
-        else by passes over images at an assumed pace.
-        """
-        known: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for file in self.folder.glob("*.json"):
-            # a damaged record is reported when that model is asked for
-            with suppress(UserError, KeyError, TypeError, ValueError):
-                record = files.read_json(file)
-                known[record["step"], record["architecture"]].append(float(record["seconds"]))
-        total, assumed = 0.0, 0
-        for spec in (self.specs[name] for name in names):
-            times = known[spec.step, spec.architecture]
-            if times:
-                total += sum(times) / len(times)
-                continue
-            # images a second on CUDA or of a small network, and of torchvision's on a CPU core
-            small = self.material.device.type == "cuda" or spec.architecture in get_args(Small)
-            pace, recipe = 2000 if small else 50, steps.recipe_of(self.profile, spec.step)
-            passes = recipe.epochs * (1 + getattr(recipe, "pgd_steps", 0))
-            total += passes * recipe.share * steps.image_count(self.profile, spec.step) / pace
-            assumed = assumed or pace
+        """Duration of the training of some models, see :func:`steps.seconds_of`."""
+        known, cuda = steps.seconds_known(self.folder), self.material.device.type == "cuda"
+        parts = [steps.seconds_of(self.profile, self.specs[name], known, cuda) for name in names]
+        assumed = next((pace for _, pace in parts if pace), 0)
         how = f", at an assumed {assumed:,} images a second" if assumed else ""
-        return f"{_duration(total)} on this machine{how}"
+        return f"{steps.duration(sum(part[0] for part in parts))} on this machine{how}"
 
     def task(self, name: str, attempt: int = 0) -> Task:
         """What a model of this zoo is trained on and how; another attempt has another seed."""
@@ -277,8 +252,12 @@ class Zoo:
         if name not in self._loaded:
             path, spec = self.path(name), self.specs[name]
             if not files.intact(path, self._digests[name]):
-                self.announce([name])  # only what is missing: a damaged file has been reported
-                self._train(spec, path)
+                with files.locked(path):
+                    # another process may have made it since
+                    if not files.matches(path, self._digests[name]):
+                        self.announce([name])  # if it is missing: damage has been reported
+                        with checkpoints.kept(path, self._digests[name]):
+                            self._train(spec, path)
             classes = self.material.classes(spec.step)
             model = models.build(spec.architecture, self.material.channels, classes, seed=0)
             model.load_state_dict(safetensors.torch.load_file(path))
@@ -309,17 +288,20 @@ class Zoo:
         with files.atomic_path(path) as temporary:
             state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
             safetensors.torch.save_file(state, temporary)
-        seconds, cuda = time.monotonic() - started, self.material.device.type == "cuda"
+        seconds = time.monotonic() - started + checkpoints.seconds_before()
+        cuda = self.material.device.type == "cuda"
         result = asdict(spec) | {"recipe": task.recipe.model_dump(), "train_accuracy": reached}
         result |= self._measure(spec, model, task)
         result |= {"parameters": sum(weights.numel() for weights in model.parameters())}
         result |= {"history": asdict(history), "seed": task.seed, "attempt": attempt}
         device = torch.cuda.get_device_name() if cuda else "CPU, one thread"
         result |= {"seconds": round(seconds, 2), "device": device}
+        made = steps.made_from(self.profile)[spec.name]
+        result["made_from"] = {part: made[part] for part in steps.MADE_FROM}
         files.write_record(path, self._digests[spec.name], **result)
         self._trained += 1
         total = max(self._trained, len(self._announced))
-        print(f"{self._trained} of {total}: {spec.name}, {_duration(seconds)}", flush=True)
+        print(f"{self._trained} of {total}: {spec.name}, {steps.duration(seconds)}", flush=True)
 
     @cached_property
     def _source_labels(self) -> torch.Tensor:

@@ -21,11 +21,11 @@ settings.load_profile("sac")
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The smoke run in a folder of its own. Models and tables come from the smoke book
+    """The smoke run in a folder of its own. Models, answers and tables come from the smoke book
     where they are fresh; the others are made when a test asks for them.
     """
     made = open_run("smoke", folder=tmp_path_factory.mktemp("runs"))
-    for part in ("data", "zoo", "tables"):
+    for part in ("data", "zoo", "probes", "outputs", "tables"):
         if (built := home() / "runs" / "smoke" / part).exists():
             shutil.copytree(built, made.shared / part)
     return made

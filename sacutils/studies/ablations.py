@@ -67,6 +67,11 @@ def table(run: Run) -> pd.DataFrame:
     return run.keep_table("ablations", digest, lambda: pd.DataFrame(rows(run)))
 
 
+def tables_of(run: Run) -> tables.Tables:
+    """SAC's tables of a full run, and its ablations."""
+    return tables.of_run(run, ablations=table(run))
+
+
 def rows(run: Run) -> Rows:
     """The rows of all ablations."""
     made = number_of_probes, output_form, bandwidth, patch, compression, surrogates, temperature

@@ -192,6 +192,21 @@ def costs(run: Run) -> pd.DataFrame:
     return run.keep_table("costs", table_digest(run, "studies.comparison.costs"), make)
 
 
+def cost_texts(table: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    """The :func:`costs` of some methods as texts, as far as they are known, by method: access,
+    answers, models (surrogates + choosers), making, with training (of these), queries.
+    """
+    rows = table.set_index("method")
+    rows = rows.loc[[name for name in methods if name in rows.index]]
+    shown = rows[["access"]].assign(answers=rows["form"])
+    shown["models"] = rows["surrogates"].map(str) + " + " + rows["choosers"].map(str)
+    seconds = {"making": rows["seconds_make"]}
+    seconds["with training"] = rows["seconds_make"] + rows["seconds_models"]
+    for name, values in seconds.items():
+        shown[name] = values.map(tables.duration).where(values >= 1, "under 1 s")
+    return shown.assign(queries=rows["queries"].map("{:,}".format))
+
+
 def make_sac(run: Run, kind: str, asked: list[str]) -> probes.Probes:
     """Make one of SAC's probe sets anew, asking some models which images they misclassify."""
     split = run.material.splits["probe"]

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ LEFT_OUT = {
 """Columns of a run's tables that a reference does without, so that it stays small."""
 TEXT: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
 """Reads every cell as it is written; some settings are called "none"."""
-NAMES = [f"{table}.csv" for table in TABLES]
+OPTIONAL = ("attacks",)
+"""Tables that a source may lack: it is older than they are."""
 DEFAULT = "fashion"
 """The reference that stands in for profiles without one."""
 
@@ -70,11 +71,13 @@ def collect(runs: list[Run], folder: Path | None = None) -> Path:
                 f"Sources of a reference differ in their seeds only, found in {name} the {field} "
                 f"{' and '.join(values)}."
             )
-    tables = {table: _joined(table, before.get(table), new, target) for table in TABLES}
+    joined = {table: _joined(table, before.get(table), new, target) for table in TABLES}
+    tables = {table: rows for table, rows in joined.items() if rows is not None}
     for table, rows in tables.items():
         files.write_text(target / f"{table}.csv", rows.to_csv(index=False))
     files.write_json(target / "probes.json", {seed: images[seed] for seed in seeds})
-    sums = {file: files.sha256(target / file) for file in (*NAMES, "probes.json")}
+    written = [*(f"{table}.csv" for table in tables), "probes.json"]
+    sums = {file: files.sha256(target / file) for file in written}
     record = {"profile": name, "sources": {seed: sources[seed] for seed in seeds}, "sha256": sums}
     files.write_json(target / "provenance.json", record)
     return target
@@ -93,7 +96,7 @@ def _checked(runs: list[Run]) -> str:
         again = f"run make book PROFILE={names[0]} SEED={run.profile.seed} FULL=1"
         if not run.profile.full:
             raise UserError(f"A reference takes full runs, and {run.folder} is none; {again}.")
-        paths = [run.folder / "tables" / file for file in NAMES]
+        paths = [run.folder / f"tables/{table}.csv" for table in TABLES if table not in OPTIONAL]
         if missing := [path for path in paths if not path.exists()]:
             raise UserError(f"{missing[0]} is missing; {again}.")
     return names[0]
@@ -101,19 +104,26 @@ def _checked(runs: list[Run]) -> str:
 
 def _joined(
     table: str, before: pd.DataFrame | None, new: dict[str, Run], target: Path
-) -> pd.DataFrame:
-    """A table of the sources that are kept and of new runs, by seed; cells are as written."""
+) -> pd.DataFrame | None:
+    """A table of the sources that are kept and of new runs, by seed; cells are as written. None
+    where no source has it.
+    """
     parts = []
     for seed, run in new.items():
-        rows = pd.read_csv(run.folder / "tables" / f"{table}.csv", **TEXT).assign(seed=seed)
+        path = run.folder / "tables" / f"{table}.csv"
+        if table in OPTIONAL and not path.exists():
+            continue
+        rows = pd.read_csv(path, **TEXT).assign(seed=seed)
         parts.append(seed_first(rows.drop(columns=LEFT_OUT.get(table, []))))
     if before is not None:
-        if other := set(before.columns) ^ set(parts[0].columns):
+        if other := set(before.columns) ^ set((parts or [before])[0].columns):
             raise UserError(
                 f"{target / table}.csv and a new run differ in columns ({', '.join(other)}); "
                 "collect all seeds again."
             )
         parts.append(before[~before["seed"].isin(list(new))])
+    if not any(map(len, parts)):
+        return None
     return pd.concat(parts).sort_values("seed", key=lambda seeds: seeds.astype(int), kind="stable")
 
 
@@ -180,7 +190,8 @@ def load(profile: str, folder: Path | None = None) -> Tables:
 
 
 def for_run(run: Run, folder: Path | None = None) -> tuple[str, Tables]:
-    """The reference that shows what a run lacks: of its own profile, otherwise `DEFAULT`.
+    """The reference that shows what a run lacks, of its own profile or else of `DEFAULT`: what it
+    is called in tables, and its tables.
 
     Raises
     ------
@@ -188,7 +199,18 @@ def for_run(run: Run, folder: Path | None = None) -> tuple[str, Tables]:
         If there is neither.
     """
     name = run.profile.name if run.profile.name in available(folder) else DEFAULT
-    return name, load(name, folder)
+    tables = load(name, folder)
+    return label(name, tables), tables
+
+
+def full_tables(run: Run, make: Callable[[], Tables]) -> tuple[str, Tables]:
+    """What only a full run has: `make` of it if the run is full, otherwise the tables of its
+    :func:`for_run`; with the words by which a page names their origin.
+    """
+    if run.profile.full:
+        return f"this run, {run.profile.run_name}", make()
+    name, tables = for_run(run)
+    return f"the reference run {name}", tables
 
 
 def provenance(profile: str, folder: Path | None = None) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 import pandas as pd
 import torch
 
-from .. import steps, training
+from .. import evaluation, models, steps, training
+from ..probes import PUBLISHED
 from ..profiles import Profile
 from ..run import Run
 from ..steps import LABELS, STEPS
+from .tables import strangers
 
 SETTINGS = {
     "lr": "learning rate",
@@ -67,7 +69,7 @@ def suspects(run: Run, *kinds: str) -> pd.DataFrame:
 
 def stranger(run: Run) -> float:
     """What a copy has to exceed: the mean fidelity of the independent models on attacker data."""
-    return suspects(run, "independent")["fidelity"].mean()
+    return strangers(suspects(run, "independent"))["extract_label"]
 
 
 def spread(shares: pd.Series) -> str:
@@ -100,6 +102,23 @@ def group_table(
             f"{count} of {size}" for count, size in zip(weak, table["models"], strict=True)
         ]
     return table.reset_index()
+
+
+def share(hits: torch.Tensor) -> evaluation.Proportion:
+    """The share of some images of which something holds, with its 95 % interval."""
+    return evaluation.proportion_interval(hits.double().mean().item(), len(hits))
+
+
+def with_intervals(rows: pd.DataFrame, share: str, n: str = "n") -> pd.DataFrame:
+    """The rows with columns low and high, the 95 % interval of a share of `n` images."""
+    pairs = zip(rows[share], rows[n], strict=True)
+    bounds = [evaluation.proportion_interval(*pair) for pair in pairs]
+    return rows.assign(low=[each.low for each in bounds], high=[each.high for each in bounds])
+
+
+def word(gap: evaluation.Difference, below: str, neither: str, above: str) -> str:
+    """The word for a difference: its interval lies below 0, holds it or is not known, or above."""
+    return above if gap.low > 0 else below if gap.high < 0 else neither
 
 
 def recipe_table(run: Run, *kinds: str, released: dict[str, str] | None = None) -> pd.DataFrame:
@@ -140,6 +159,42 @@ def needs(run: Run, *kinds: str) -> str:
 def histories(run: Run, names: dict[str, str]) -> dict[str, dict[str, list[float]]]:
     """Training curves (loss and accuracy per epoch) of some models, by their names in a legend."""
     return {label: run.zoo.record(name)["history"] for label, name in names.items()}
+
+
+def weight_changes(run: Run, *kinds: str) -> pd.DataFrame:
+    """How far the first copy of each step moved from the source, per layer of the same shape.
+
+    Columns: layer, step, change (norm of the difference of the weights, by that of the source's),
+    last (whether the layer is in the last block, see :func:`models.head_of`).
+    """
+    source, rows = run.zoo.get(run.zoo.source), []
+    last = {id(weight) for weight in models.head_of(source).parameters()}
+    for step in kinds:
+        own = dict(run.zoo.get(run.names(step)[0]).named_parameters())
+        for name, weight in source.named_parameters():
+            if weight.ndim > 1 and own[name].shape == weight.shape:
+                change = ((own[name] - weight).norm() / weight.norm()).item()
+                row = {"layer": name.removeprefix("1.").removesuffix(".weight"), "step": step}
+                rows.append(row | {"change": change, "last": id(weight) in last})
+    return pd.DataFrame(rows)
+
+
+def on_probes(run: Run, *kinds: str) -> pd.DataFrame:
+    """How the models of some steps answer SAC's published probe sets, a row per set and model.
+
+    Columns: probes (the set's label), model, step, group, and shares of the probes, 0 to 1:
+    accuracy, confidence (mean of the largest probability), agreement (label is the source's).
+    """
+    truth, rows = run.material.splits["probe"].labels.cpu(), []
+    for name, label in PUBLISHED.items():
+        right, theirs = truth[run.probes[name].index], run.logits[name][run.zoo.source].argmax(1)
+        for model in run.names(*kinds):
+            confidence, predicted = run.outputs(name, model).max(1)
+            row = {"probes": label, "model": model, "step": run.zoo.specs[model].step}
+            row |= {"accuracy": (predicted == right).double().mean().item()}
+            row |= {"confidence": confidence.mean().item()}
+            rows.append(row | {"agreement": (predicted == theirs).double().mean().item()})
+    return pd.DataFrame(rows).assign(group=lambda rows: rows["step"].map(LABELS))
 
 
 def first_of_each(run: Run, step: str) -> dict[str, str]:

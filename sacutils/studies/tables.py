@@ -19,7 +19,7 @@ from ..probes import PLACEBOS, PROBE_SETS, PUBLISHED
 from ..run import Run
 from ..steps import LABELS, MAIN_NEGATIVES, STEPS, Spec
 
-TABLES = ("zoo", "distances", "auc", "costs", "ablations", "verdicts")
+TABLES = ("zoo", "distances", "auc", "costs", "ablations", "verdicts", "attacks")
 """The tables of a run, by the names of their files."""
 Tables = dict[str, pd.DataFrame]
 """These tables by name, with the column ``seed`` in front."""
@@ -42,16 +42,18 @@ def zoo(run: Run) -> pd.DataFrame:
     columns += " query_accuracy query_fidelity parameters seed attempt digest sha256"
     rows = pd.DataFrame([run.zoo.record(name) for name in run.names()])[columns.split()]
     rows.insert(1, "group", rows["step"].map(LABELS))
-    rows.insert(rows.columns.get_loc("parameters"), "copies_less", _copies_less(rows))
+    less = rows["fidelity"].astype(float) < rows["step"].map(strangers(rows))
+    rows.insert(rows.columns.get_loc("parameters"), "copies_less", less)
     return rows
 
 
-def _copies_less(rows: pd.DataFrame) -> pd.Series:
-    fidelity = rows["fidelity"].astype(float)
-    means = fidelity.groupby(rows["step"]).mean()
-    strangers = {name: list(STEPS[name].negatives) or ["independent"] for name in steps.ATTACKS}
-    bars = {name: means.reindex(others).mean() for name, others in strangers.items()}
-    return fidelity < rows["step"].map(bars)
+def strangers(rows: pd.DataFrame) -> dict[str, float]:
+    """What a copy has to exceed, by the name of its attack: the mean fidelity of the independent
+    models that it is compared with, on the attacker's data. `rows` have columns step and fidelity.
+    """
+    means = rows["fidelity"].astype(float).groupby(rows["step"]).mean()
+    others = {name: list(STEPS[name].negatives) or ["independent"] for name in steps.ATTACKS}
+    return {name: means.reindex(group).mean() for name, group in others.items()}
 
 
 def distance_row(key: Key, n_probes: int, spec: Spec, name: str, value: float) -> dict[str, Any]:
@@ -357,6 +359,16 @@ def over_sources(
     row |= dict(zip(("low", "high"), bounds(row), strict=True))
     m, n = (min(pairs.shape[axis] for pairs, _ in judged) for axis in (0, 1))
     return row | {"n_stolen": m, "n_independent": n}
+
+
+def stated(
+    tables: Tables, key: Key, attacks: str | list[str], negatives: str = MAIN_NEGATIVES
+) -> str:
+    """The AUC of a fingerprint over the sources as :func:`text`, or "not measured"."""
+    rows = fingerprint(tables["distances"], *key)
+    # early sources have no siblings and no students of another
+    known = all(map(len, groups(rows, attacks, negatives)))
+    return text(over_sources(rows, attacks, negatives)) if known else "not measured"
 
 
 def summary(

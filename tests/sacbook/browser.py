@@ -102,19 +102,30 @@ def chromium(profile: Path) -> Iterator[WebDriver]:
 
 
 def visit(session: WebDriver, address: str, name: str, audited: bool = False) -> Page:
-    """Open a page, wait until its formulas are typeset, and report what it shows; if it is to be
-    `audited`, with the serious and critical findings of axe in light and dark as the fact ``axe``.
+    """Open a page, wait until its formulas are typeset, and report what it shows. If it is to be
+    `audited`, the same load is read again in the dark on a phone, as the fact ``dark``, and the
+    serious and critical findings of axe in light and dark are the fact ``axe``.
     """
     session.get(urljoin(address, name))
-    facts = session.execute_async_script(READ_PAGE)
-    assert "failure" not in facts, f"{name}: {facts['failure']}"
+    facts = _read(session, name)
     if audited:
+        session.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+        session.execute_script("document.documentElement.dataset.theme = 'dark'")
+        facts["dark"] = _read(session, name)
+        session.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        session.execute_script("document.documentElement.dataset.theme = 'light'")
         session.execute_script(axe())
         facts["axe"] = session.execute_async_script(AUDIT_PAGE)
     console = [
         entry["message"] for entry in session.get_log("browser") if entry["level"] == "SEVERE"
     ]
     return Page(name, facts, console, requests(session))
+
+
+def _read(session: WebDriver, name: str) -> dict[str, Any]:
+    facts = session.execute_async_script(READ_PAGE)
+    assert "failure" not in facts, f"{name}: {facts['failure']}"
+    return facts
 
 
 def requests(session: WebDriver) -> list[str]:

@@ -7,9 +7,19 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.remote.webdriver import WebDriver
 
+from sacbook import forked
 from sacutils.files import home
 
 from . import browser
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels() -> Iterator[None]:
+    """The notebooks that tests execute start their kernels in one place."""
+    with forked.server() as place, pytest.MonkeyPatch.context() as patch:
+        for name, value in place.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -29,33 +29,41 @@ function luminance(colour) {
   return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
 }
 
+// A page has thousands of words of code in few boxes: what is known of an element is kept.
+const backgrounds = new Map([[null, [255, 255, 255, 1]]]);
 function background(element) {
-  const layers = [];
-  for (let e = element; e; e = e.parentElement) {
-    const style = getComputedStyle(e);
-    if (style.backgroundImage !== "none") return null;
+  if (!backgrounds.has(element)) {
+    const style = getComputedStyle(element);
     const colour = parse(style.backgroundColor);
-    if (colour[3] > 0) layers.push(colour);
-    if (colour[3] === 1) break;
+    let below = null;
+    if (style.backgroundImage === "none") {
+      below = colour[3] === 1 ? colour : background(element.parentElement);
+      if (below && colour[3] > 0) below = over(colour, below);
+    }
+    backgrounds.set(element, below);
   }
-  return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255, 1]);
+  return backgrounds.get(element);
 }
 
 function texts() {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const found = [];
+  const read = new Map();
   while (walker.nextNode()) {
-    const node = walker.currentNode;
-    const ignored = node.parentElement.closest("script, style, noscript, template, svg, mjx-container");
-    if (node.data.trim() && !ignored && visible(node.parentElement)) found.push(node);
+    const { parentElement } = walker.currentNode;
+    if (!walker.currentNode.data.trim()) continue;
+    if (!read.has(parentElement)) {
+      const ignored = parentElement.closest("script, style, noscript, template, svg, mjx-container");
+      read.set(parentElement, !ignored && visible(parentElement));
+    }
+    if (read.get(parentElement)) found.push(walker.currentNode);
   }
   return found;
 }
 
-function poorContrast() {
+function poorContrast(nodes) {
   const poor = new Set();
-  for (const node of texts()) {
-    const element = node.parentElement;
+  for (const [element, node] of new Map(nodes.map((node) => [node.parentElement, node]))) {
     const style = getComputedStyle(element);
     const below = background(element);
     if (!below) continue;
@@ -77,10 +85,12 @@ async function read() {
   const images = [...document.images];
   const figures = [...document.querySelectorAll("main figure img, .cell_output img")];
   const formulas = [...document.querySelectorAll("span.math, div.math")];
-  const raw = texts().filter((node) => !node.parentElement.closest("pre, code") && /\\\(|\\\[|\$\$/.test(node.data));
+  const shown = texts();
+  const raw = shown.filter((node) => !node.parentElement.closest("pre, code") && /\\\(|\\\[|\$\$/.test(node.data));
   const errors = [...document.querySelectorAll("mjx-merror, [data-mjx-error], mjx-container [mathcolor=red]")];
   const width = document.documentElement.clientWidth;
-  const wide = [...document.querySelectorAll("main *")].filter(
+  const overflow = document.documentElement.scrollWidth - width;
+  const wide = [...(overflow > 0 ? document.querySelectorAll("main *") : [])].filter(
     (element) => element.getBoundingClientRect().right > width + 1 && visible(element),
   );
   return {
@@ -97,8 +107,9 @@ async function read() {
       .map(label)
       .concat(raw.map((node) => node.data.trim().slice(0, 80))),
     mathErrors: errors.map((element) => element.getAttribute("data-mjx-error") || label(element)),
-    poorContrast: poorContrast(),
-    overflow: document.documentElement.scrollWidth - width,
+    poorContrast: poorContrast(shown),
+    width,
+    overflow,
     tooWide: wide.slice(0, 3).map((element) => `${element.tagName.toLowerCase()}.${element.className}`),
   };
 }

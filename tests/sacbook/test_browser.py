@@ -3,19 +3,25 @@
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import urlopen
 
 import pytest
+import torch
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from sacbook import jobs, offline, slides
+from sacheck import answers, case, fingerprint, report
+from sacheck.images import Pool
+from sacutils.data import Images
 from sacutils.files import home, read_json
+from sacutils.profiles import Probes
 
 from . import browser
 
@@ -39,19 +45,9 @@ def light(session: WebDriver, address: str, html: Path) -> list[browser.Page]:
 
 
 @pytest.fixture(scope="session")
-def dark(session: WebDriver, address: str, light: list[browser.Page]) -> list[browser.Page]:
-    """The same pages on a phone, after a click on the switch has made the book dark."""
-    session.get(address + light[0].name)
-    for _ in range(3):  # the switch goes through automatic, light and dark
-        if session.execute_script("return document.documentElement.dataset.theme") == "dark":
-            break
-        session.find_element(
-            By.CSS_SELECTOR, "main .theme-switch-button, .bd-header-article .theme-switch-button"
-        ).click()
-    session.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", browser.PHONE)
-    pages = [browser.visit(session, address, page.name) for page in light]
-    session.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    return pages
+def dark(light: list[browser.Page]) -> list[browser.Page]:
+    """The same loads of the pages in the dark, on a phone."""
+    return [replace(page, facts=page.facts["dark"]) for page in light]
 
 
 def problems(pages: list[browser.Page], fact: str) -> list[str]:
@@ -67,19 +63,13 @@ def test_pages_were_found(light):
     assert all(page.facts["title"] for page in light)
 
 
-def test_console_reports_no_error(light, dark):
-    none([f"{page.name}: {line}" for page in light + dark for line in page.console])
+def test_console_reports_no_error(light):
+    none([f"{page.name}: {line}" for page in light for line in page.console])
 
 
-def test_no_request_leaves_the_host(light, dark, address):
-    none(
-        [
-            f"{page.name}: {url}"
-            for page in light + dark
-            for url in page.requests
-            if not url.startswith(address)
-        ]
-    )
+def test_no_request_leaves_the_host(light, address):
+    asked = [(page.name, url) for page in light for url in page.requests]
+    none([f"{name}: {url}" for name, url in asked if not url.startswith(address)])
 
 
 def test_images_load_and_have_alternative_text(light):
@@ -122,7 +112,20 @@ def test_text_is_readable_in_the_dark(dark):
     none(problems(dark, "poorContrast"))
 
 
+def test_the_switch_makes_the_book_dark_and_it_stays_so(session, address):
+    theme = "return document.documentElement.dataset.theme"
+    session.get(address + "rules.html")
+    switch = "main .theme-switch-button, .bd-header-article .theme-switch-button"
+    for _ in range(3):  # it goes through automatic, light and dark
+        if session.execute_script(theme) != "dark":
+            session.find_element(By.CSS_SELECTOR, switch).click()
+    session.get(address + "comparing.html")
+    assert session.execute_script(theme) == "dark"
+    session.execute_script("localStorage.clear()")
+
+
 def test_pages_fit_a_phone(dark):
+    assert {page.facts["width"] for page in dark} == {browser.PHONE["width"]}
     none([f"{page.name}: {page.facts['tooWide']}" for page in dark if page.facts["overflow"] > 0])
 
 
@@ -353,3 +356,32 @@ def test_slides_open_from_disk(session, address, tmp_path):
     none(session.execute_script(TOO_LARGE))
     assert not browser.requests(session)
     none([entry["message"] for entry in session.get_log("browser") if entry["level"] == "SEVERE"])
+
+
+def test_the_report_of_the_owners_tool_is_accessible(session, tmp_path):
+    drawn = torch.randn(20, 196, 3, generator=torch.Generator().manual_seed(2)).double()
+    drawn = drawn[0] + 0.5 * drawn[1:]  # one task, several trainings
+    asked = [lambda x, w=w: ((x.flatten(1).double() - 127.5) @ w / 900).numpy() for w in drawn]
+    named = [
+        fingerprint.Model(file=f"{i}.onnx", sha256="", architecture=None, preprocessing={})
+        for i in range(13)
+    ]
+    pixels = torch.randint(0, 256, (300, 1, 14, 14), dtype=torch.uint8)
+    pool = Pool(Images(pixels, torch.zeros(300, dtype=torch.int64)), None, "drawn images")
+    settings = Probes(count=60, second_count=4)
+    members = list(zip(asked[:13], named, strict=True))
+    own = fingerprint.make(tmp_path / "fp", members, pool, ["a", "b", "c"], "contested", settings)
+    files = [tmp_path / f"{number}.json" for number in range(6)]
+    for path, answer in zip(files, [asked[18], *asked[13:18]], strict=True):
+        given = answers.detect(answer(own.pixels))
+        answers.write(path, given, own.commitment, path.stem, {"kind": "file"}, "test")
+    judged = case.open_case(own.folder, files[0], control=files[1:])
+    (tmp_path / "report.html").write_text(report.page(judged), encoding="utf-8")
+    with browser.serve(tmp_path) as served:
+        session.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", browser.PHONE)
+        session.get(served + "report.html")
+        browser.requests(session)
+        session.execute_script(browser.axe())
+        found = session.execute_async_script(browser.AUDIT_PAGE)
+        session.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        none(found + browser.requests(session))

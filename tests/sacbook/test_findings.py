@@ -58,6 +58,22 @@ def test_auc_of_students_is_the_mean_over_sources(values):
         )
 
 
+def test_findings_on_attacks_are_those_of_the_committed_rows(values):
+    path = home() / "results/fashion/attacks.csv"
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for score, strength in (("SAC-w", ""), ("SAC-w", "2"), ("SAC-w, matched", "2")):
+        key = {"family": "temperature" if strength else "none", "strength": strength}
+        key |= {"group": "Extract-L", "score": score}
+        areas = [float(row["auc"]) for row in rows if key.items() <= row.items()]
+        assert f" {sum(areas) / len(areas):.2f} [" in values["ref_attack_1"]
+    key = {"family": "accuser lies", "strength": "probes chosen after", "score": "AKH"}
+    found = [row for row in rows if key.items() <= row.items()]
+    innocents = sum(int(row["suspects"]) for row in found)
+    accused = sum(float(row["found"]) * int(row["suspects"]) for row in found)
+    assert f"AKH accuse {round(accused)} of {innocents} innocents" in values["ref_attack_4"]
+
+
 def test_words_of_the_ledger_add_up(values):
     words = ("reproduces", "in_part", "compatible", "does_not")
     assert sum(int(values[f"ref_{word}"]) for word in words) == int(values["ref_claims"]) > 0

@@ -167,7 +167,7 @@ def test_a_pack_of_other_answers_is_refused(unpacked, tmp_path, refused):
     other = tmp_path / "pack"
     shutil.copytree(unpacked, other)
     stored = dict(np.load(other / "answers.npz"))
-    stored["m"][3] = stored["m"][3, ::-1]  # one model answers the probes in another order
+    stored["w"][3] = stored["w"][3, ::-1]  # one model answers the probes in another order
     np.savez(other / "answers.npz", **stored)
     run = open_run("smoke")
     assert labpack.check(run, unpacked)["distance"] <= labpack.TOLERANCE

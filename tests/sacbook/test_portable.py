@@ -68,8 +68,20 @@ def test_a_rendered_page_shows_the_books_number_beside_its_own(book):
     assert portable.resolve("{doc}`10_results`", there) == (
         '<a href="../notebooks/10_results.html">Results</a>'
     )
-    page = portable.markdown(":alt: AUC {glue:text}`auc`\n\n```\n{glue:text}`auc`\n```", there)
-    assert page == ":alt: AUC 0.93 [0.8, 1.0]\n\n```\n{glue:text}`auc`\n```"
+    code = "```\n{glue:text}`auc`\n```"
+    assert portable.markdown(code, there) == code
+
+
+def test_alternative_texts_have_the_values_that_a_notebook_glues():
+    new, alt = nbformat.v4, "An AUC of {glue:text}`auc`."
+    data = {f"{portable.GLUED}text/plain": "'0.9 [0.8, 1.0]'"}
+    glued = new.new_output("display_data", data, metadata={"scrapbook": {"name": "auc"}})
+    cell = new.new_code_cell(metadata={"mystnb": {"image": {"alt": alt}}}, outputs=[glued])
+    prose = new.new_markdown_cell(f":::{{glue:figure}} a\n:alt: {alt}\n\n{alt}\n:::")
+    portable.state_alternatives(new.new_notebook(cells=[cell, prose]))
+    stated = "An AUC of 0.9 [0.8, 1.0]."
+    assert cell.metadata["mystnb"]["image"]["alt"] == stated
+    assert prose.source.splitlines()[1:] == [f":alt: {stated}", "", alt, ":::"]
 
 
 def test_labels_of_a_rendered_page_get_a_suffix():

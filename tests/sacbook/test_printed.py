@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -99,25 +100,30 @@ def test_without_a_book_there_is_no_pdf_and_no_archive(tmp_path, refused):
 
 
 def test_the_archive_says_what_is_in_it_and_what_is_not(html, tmp_path):
-    (tmp_path / "lab").mkdir()
-    (tmp_path / "lab" / "answers.npz").write_bytes(b"1")
-    parts = {"book": (html, "The book"), "lab": (tmp_path / "lab", "The lab")}
+    (tmp_path / "handouts").mkdir()
+    (tmp_path / "handouts" / "exam.md").write_text("1")
+    parts = {"book": (html, "The book"), "handouts": (tmp_path / "handouts", "Hand-outs")}
+    parts["book/preface.html"] = (html / "preface.html", "The preface")
     parts["slides"] = (tmp_path / "slides", "Slides")
     assert offline.pack(parts, tmp_path / "all.zip") == ["slides"]
     shutil.unpack_archive(tmp_path / "all.zip", tmp_path)
     page = (tmp_path / "all" / "index.html").read_text()
-    assert re.findall(r'<a href="([^"]+)"', page) == ["book/index.html", "lab/"]
-    assert (tmp_path / "all" / "lab" / "answers.npz").read_bytes() == b"1"
+    links = ["book/index.html", "handouts/", "book/preface.html"]
+    assert re.findall(r'<a href="([^"]+)"', page) == links
+    assert (tmp_path / "all" / "handouts" / "exam.md").read_text() == "1"
+    names = ZipFile(tmp_path / "all.zip").namelist()
+    assert len(names) == len(set(names))
 
 
 def test_tables_have_the_numbers_of_their_chapter():
     head = '<h1><span class="section-number">10. </span>Results</h1>'
     table = "<table><caption>Distances</caption></table>"
-    page = finish.mend(head + 2 * table)
-    assert re.findall(r'caption-number">([^<]*)</span>Distances', page) == [
-        "Table 10.1 ",
-        "Table 10.2 ",
-    ]
+    number = '<span class="caption-number">Table 10.1 </span>'
+    text = f'{number}<span class="caption-text">Distances</span>'
+    of_prose = table.replace("Distances", text)
+    page = finish.mend(head + table + of_prose + table)
+    numbers = re.findall(r'caption-number">([^<]*)</span>Distances', page)
+    assert numbers == [f"Table 10.{k} " for k in (1, 2, 3)] and page.count("caption-number") == 3
     assert finish.mend(page) == page and "Table 1 <" in finish.mend(table)
 
 

@@ -2,13 +2,16 @@
 
 import json
 import shlex
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sacheck import enrol, images
+from sacheck import enrol, images, trainers
+from sacheck.weights import ModelFile, Preprocessing
 from tests.conftest import listing, save_weights
 
 SIDE, NAMES = 12, ["a", "b", "c"]
@@ -26,16 +29,21 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
-data, seed, out = sys.argv[1:]
-means = []
-for folder in sorted(Path(data).iterdir()):
-    pixels = [np.array(Image.open(path)).flatten() for path in sorted(folder.iterdir())]
-    means.append(np.mean(pixels or [np.full(144, 127.5)], axis=0) - 127.5)
-weight = np.array(means) / np.std(means)
-weight = weight + 0.4 * np.random.default_rng(int(seed)).normal(size=weight.shape)
-state = {"1.weight": (0.15 * weight).astype(np.float32), "1.bias": np.zeros(3, np.float32)}
-save_file(state, out)
-print("trained", seed)
+
+def train(data, seed, out):
+    means = []
+    for folder in sorted(Path(data).iterdir()):
+        pixels = [np.array(Image.open(path)).flatten() for path in sorted(folder.iterdir())]
+        means.append(np.mean(pixels or [np.full(144, 127.5)], axis=0) - 127.5)
+    weight = np.array(means) / np.std(means)
+    weight = weight + 0.4 * np.random.default_rng(int(seed)).normal(size=weight.shape)
+    state = {"1.weight": (0.15 * weight).astype(np.float32), "1.bias": np.zeros(3, np.float32)}
+    save_file(state, out)
+    print("trained", seed)
+
+
+if __name__ == "__main__":
+    train(*sys.argv[1:])
 """
 
 
@@ -44,7 +52,7 @@ def home(tmp_path_factory):
     """Images, a network and a training command; it is the current folder."""
     home = tmp_path_factory.mktemp("enrol")
     (home / "toynet.py").write_text(NETWORK)
-    (home / "train.py").write_text(TRAIN)
+    (home / "toytrain.py").write_text(TRAIN)
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (1000, 1, SIDE, SIDE), dtype=np.uint8)
     rule = generator.normal(size=(3, SIDE**2))
@@ -59,30 +67,39 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         yield home
-    sys.modules.pop("toynet", None)
+    for module in ("toynet", "toytrain"):
+        sys.modules.pop(module, None)
 
 
-COMMAND = f"{shlex.quote(sys.executable)} train.py {{data}} {{seed}} {{out}}"
+MINE = ("--model", "mine.safetensors", "--architecture", "toynet:linear")
+MINE += ("--mean", "0.5", "--std", "0.29")
+COMMAND = f"{shlex.quote(sys.executable)} toytrain.py {{data}} {{seed}} {{out}}"
 
 
-def arguments(folder, *more, train=COMMAND):
-    given = ["--model", "mine.safetensors", "--architecture", "toynet:linear", "--train", train]
-    given += ["--data", "mine", "--images", "held", "--reserve", "reserve", "--channels", 1]
-    given += ["--class-names", "a,b,c", "--mean", "0.5", "--std", "0.29", "--count", 120]
-    return ["enrol", folder, *given, "--siblings", 2, "--controls", 4, "--thefts", 1, *more]
+def arguments(folder, *more, train="toytrain:train"):
+    given = [*MINE, "--images", "held", "--channels", 1, "--class-names", "a,b,c", "--count", 120]
+    if train:
+        given += ["--train", train]
+    return ["enrol", folder, *given, *more]
 
 
-def test_a_run_goes_on_where_it_broke_off(cli, home):
-    code, said, error = cli(*arguments("mine-enrolled"))
+TRAINED = ("--data", "mine", "--reserve", "reserve")
+FEW = (*TRAINED, "--siblings", 2, "--controls", 4, "--thefts", 1)
+
+
+def test_a_run_goes_on_where_it_broke_off(cli, home, turned_down):
+    code, said, error = cli(*arguments("mine-enrolled", *FEW))
     assert code == 0, error
-    assert "9 trainings, 9 to do" in said and "minutes left" in said
+    assert "9 trainings, 9 to do" in said and "theft-00: " in said and "0 s left" in said
+    assert said.index("They will take about") < said.index("sibling-00: ")
+    assert "All controls learned by one recipe" in said and "4 controls: verify cannot" in said
     folder = home / "mine-enrolled"
     measured = json.loads((folder / "power.json").read_text())
     assert measured.keys() == {"labels", "logits"}
     for form, found in measured.items():
         hits, of = found["found"]["100% of the reserve"]
         assert 0 <= hits <= of == 1 and found["accused"][1] == 3 * 4
-        assert f"From {form}: {hits} of 1 on 100% of the reserve" in said
+        assert f"From {form}: rehearsed thefts found: {hits} of 1 on 100% of the reserve" in said
         assert f"{found['accused'][0]} of 12 pairs" in said
     assert listing(folder / "controls") == [f"control-{i:02d}.json" for i in range(4)]
     commitment = said.partition("Commitment: ")[2][:64]
@@ -93,29 +110,48 @@ def test_a_run_goes_on_where_it_broke_off(cli, home):
     assert log.read_text() == "trained 1006\n"
     lost.unlink()
     log.unlink()
-    code, again, error = cli(*arguments("mine-enrolled"))
+    code, again, error = cli(*arguments("mine-enrolled", *FEW))
     assert code == 0 and "9 trainings, 1 to do" in again, error
     assert lost.read_bytes() == before and log.exists() and commitment in again
 
     # the printed command judges a suspect; so few siblings decide nothing
-    cli(
-        "query",
-        "mine-enrolled/fp",
-        "--out",
-        "copy.json",
-        "--model",
-        "mine.safetensors",
-        "--architecture",
-        "toynet:linear",
-        "--mean",
-        "0.5",
-        "--std",
-        "0.29",
-    )
-    words = shlex.split(said.strip().splitlines()[-1])[1:]
+    cli("query", "mine-enrolled/fp", "--out", "copy.json", *MINE)
+    words = shlex.split(again.strip().splitlines()[-1])[1:]
     judged = [word.replace("SUSPECT.json", "copy.json") for word in words]
     code, verdict, error = cli(*judged)
     assert code == 4 and "2 siblings and 4 controls; 12 and 10 are needed" in verdict, error
+
+    # who brings the same files gets the same
+    models = "mine-enrolled/models"
+    theft = f"{models}/thefts/theft-00.safetensors=sibling-00"
+    files = ["--sibling", f"{models}/siblings", "--control", f"{models}/controls"]
+    files = arguments("brought", *files, "--pseudo-theft", theft, train=None)
+    code, said, error = cli(*files)
+    assert code == 0 and "2 siblings and 4 controls were brought" in said, error
+    assert "trainings" not in said and "--pseudo-theft brought/thefts/theft-00.json" in said
+    for form, found in json.loads(Path("brought/power.json").read_text()).items():
+        assert found["accused"] == measured[form]["accused"]
+        assert [*found["found"].values()] == [*measured[form]["found"].values()]
+    assert cli(*files)[1] == said
+    shutil.copy("mine.safetensors", f"{models}/controls/control-00.safetensors")
+    turned_down(files, ["control-00.json holds answers of another file"])
+    Path("brought/controls/control-00.json").unlink()
+    turned_down(files, ["control-00 gives the same labels as the member source"])
+
+
+@pytest.mark.parametrize("text", [None, "toytrain:train", COMMAND])
+def test_a_training_depends_on_its_seed_alone(home, tmp_path, text):
+    how = Preprocessing(mean=(0.5,), std=(0.29,))
+    source = ModelFile(home / "mine.safetensors", "toynet:linear", how)
+    train = trainers.trainer(text, source, NAMES, 1, SIDE)
+    found = []
+    for number, seed in enumerate((1, 2, 1)):
+        train(home / "mine", seed, tmp_path / f"{number}.safetensors")
+        found.append((tmp_path / f"{number}.safetensors").read_bytes())
+    assert found[0] == found[2] != found[1]
+    pool = images.read_pool(home / "mine", None, 1)
+    outputs = source._replace(path=tmp_path / "0.safetensors").outputs(pool.images.pixels, 3)
+    assert (outputs.argmax(1) == pool.images.labels.numpy()).mean() > 0.43
 
 
 def test_students_learn_from_teachers_that_are_not_the_source():
@@ -131,33 +167,49 @@ def test_students_learn_from_teachers_that_are_not_the_source():
     assert len({t.name for t in trainings}) == 30
 
 
-def test_what_cannot_be_trained_is_one_sentence(home, turned_down, tmp_path):
+def test_what_cannot_be_trained_is_one_sentence(cli, home, turned_down, tmp_path):
     def few(folder, *more, **options):
-        return arguments(folder, "--reserve", "mine", *more, **options)  # fewer files to read
+        # fewer files to read
+        return arguments(folder, "--data", "mine", "--reserve", "mine", *more, **options)
 
-    fails = f"{shlex.quote(sys.executable)} -c 'raise SystemExit(7)' {{data}} {{seed}} {{out}}"
-    silent = f"{shlex.quote(sys.executable)} -S -c pass {{data}} {{seed}} {{out}}"
-    copy = "import shutil, sys; shutil.copy('train.py', sys.argv[3])"
-    other = f"{shlex.quote(sys.executable)} -c {shlex.quote(copy)} {{data}} {{seed}} {{out}}"
-    for more, words in [
-        ({"train": "python train.py {data} {out}"}, ["lacks {seed}"]),
-        ({"train": "nothing-here {data} {seed} {out}"}, ["nothing-here cannot be run"]),
-        ({"train": "python 'x {data} {seed} {out}"}, ["no command line (No closing quotation)"]),
-        ({"train": fails}, ["sibling-00", "exit code 7", ".log"]),
-        ({"train": other}, ["neither safetensors nor ONNX", "sibling-00.part.safetensors"]),
-        ({"train": silent}, ["sibling-00", "nothing was written"]),
-    ]:
-        turned_down(few(tmp_path / f"new-{len(words)}{words[0][:3]}", **more), words)
+    fails, silent = "false {data} {seed} {out}", "true {data} {seed} {out}"
+    other = "sh -c 'cp toytrain.py $2' {data} {seed} {out}"
+    (home / "toyodd.py").write_text(
+        "def train(data, seed, out):\n    print('ha')\n    data.seek()\n"
+    )
+    for number, (train, words) in enumerate(
+        [
+            ("python train.py {data} {out}", ["lacks {seed}"]),
+            ("nothing-here {data} {seed} {out}", ["nothing-here cannot be run"]),
+            ("python 'x {data} {seed} {out}", ["no command line (No closing quotation)"]),
+            ("absent:train", ["'absent:train' cannot be imported (ModuleNotFoundError"]),
+            ("toyodd:train", ["sibling-00", "has no attribute 'seek'", ".log"]),
+            (fails, ["sibling-00", "exit code 1", ".log"]),
+            (other, ["neither safetensors nor ONNX", "sibling-00.part.safetensors"]),
+            (silent, ["sibling-00", "nothing was written"]),
+        ]
+    ):
+        turned_down(few(tmp_path / f"new-{number}", train=train), words)
+    assert "ha\nTraceback" in (tmp_path / "new-4/models/siblings/sibling-00.log").read_text()
     turned_down(few(tmp_path / "other", "--data", "held"), ["held holds the folders none"])
     order = few(tmp_path / "order", "--images", "mine", "--class-names", "b,a,c")
     turned_down(order, ["its outputs are a,b,c; give"])
+    some = ("--sibling", "mine.safetensors")
+    turned_down(few(tmp_path / "order", *some), ["--train has no effect with --sibling"])
+    turned_down(
+        arguments(tmp_path / "order", *some, "--thefts", 2, train=None), ["--thefts has no effect"]
+    )
+    turned_down(few(tmp_path / "order", "--pseudo-theft", "a=b"), ["has no effect without --sib"])
+    turned_down(arguments(tmp_path / "order", "--reserve", "mine"), ["--data needed to train"])
     assert not (tmp_path / "order").exists()
     (tmp_path / "taken").mkdir()
     turned_down(few(tmp_path / "taken"), ["taken exists"])
     begun = tmp_path / "begun"
-    turned_down(few(begun, train=fails), ["exit code 7"])
+    turned_down(few(begun, train=fails), ["exit code 1"])
+    code, said, _ = cli(*few(begun, train=fails))
+    assert code == 1 and "known after the first, not before: The training of trial failed" in said
     turned_down(few(begun, train=silent), ["another setting of command"])
-    turned_down(few(begun, "--count", 100, train=fails), ["exit code 7"])
+    turned_down(few(begun, "--count", 100, train=fails), ["exit code 1"])
     again = few(begun, "--class-names", "a,c,b", train=fails)
     turned_down(again, ["another setting of classes"])
     assert [path.name for path in begun.rglob("*.safetensors")] == []

@@ -24,25 +24,28 @@ def test_the_example_runs_as_printed(tmp_path):
     for name in ("mynet.py", "train.py"):
         (tmp_path / name).write_text(BLOCKS[name])
     script, there = re.subn(r"(?m)^PYTHON=.*$", f'PYTHON="{sys.executable}"', BLOCKS["check.sh"])
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=tmp_path,
-        env=environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert there == 1 and done.returncode == 0, done.stdout + done.stderr
-    assert "Commitment: " in done.stdout and "exit code 3" in done.stdout
-    verdicts = {
-        who: json.loads((tmp_path / f"{who}-verdict.json").read_text())["verdict"]
-        for who in ("student", "stranger")
-    }
-    assert verdicts["student"]["verdict"] == "derivation"
-    assert verdicts["stranger"]["verdict"] == "no evidence of derivation"
-    assert verdicts["student"]["found"].keys() == {"of-00", "of-01"}
-    assert (tmp_path / "student.html").stat().st_size > 50_000
+    said = done.stdout
+    assert there == 1 and done.returncode == 0, said + done.stderr
+    assert "Commitment: " in said and said.count("exit code 3") == 2
+    measured = json.loads((tmp_path / "owned/power.json").read_text())
+    assert all(found["found"]["those brought"][0] for found in measured.values())
+    for who, word in {
+        "copy": "derivation",
+        "student": "derivation",
+        "stranger": "no evidence of derivation",
+    }.items():
+        assert re.search(rf"(?m)^\S+ +{word} +answers/{who}\.json$", said), said
+    verdict = json.loads((tmp_path / "verdict.json").read_text())["verdict"]
+    assert verdict["verdict"] == "derivation" and verdict["found"].keys() == {"of-00", "of-01"}
+    assert (tmp_path / "report.html").stat().st_size > 50_000
 
 
 def test_the_service_file_is_accepted():

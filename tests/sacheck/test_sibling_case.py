@@ -94,26 +94,31 @@ VERIFY = ("--control", "a-controls")
 
 
 @pytest.mark.parametrize("form", ["probabilities", "labels"])
-def test_a_student_is_told_from_an_independent_model(cli, home, tmp_path, form):
+def test_a_student_is_told_from_an_independent_model(cli, home, tmp_path, turned_down, form):
     own = fingerprint.load(home / "fp")
-    for who, code, word in [
-        ("stolen", 3, siblings.DERIVATION),
-        ("source", 3, siblings.DERIVATION),
-        ("independent", 0, siblings.NO_EVIDENCE),
-        ("student-a", 0, siblings.NO_EVIDENCE),
-    ]:
-        path = home / "a-models" / f"{who}.json"
-        if form == "labels":
-            as_labels(own, path, tmp_path / f"{who}.json")
-            path = tmp_path / f"{who}.json"
-        out = tmp_path / f"{who}-verdict.json"
-        found, text, error = cli("verify", "fp", path, *VERIFY, "--out", out)
+    expected = {"stolen": siblings.DERIVATION, "source": siblings.DERIVATION}
+    expected |= dict.fromkeys(("independent", "student-a"), siblings.NO_EVIDENCE)
+    paths = [home / "a-models" / f"{who}.json" for who in expected]
+    if form == "labels":
+        for path in paths:
+            as_labels(own, path, tmp_path / path.name)
+        paths = [tmp_path / path.name for path in paths]
+    found, lines, error = cli("verify", "fp", *paths, *VERIFY)
+    assert found == 3, error
+    for path, word, line in zip(paths, expected.values(), lines.splitlines(), strict=False):
+        assert word in line and line.endswith(str(path))
+    assert "of 4 innocent suspects, about 0.04 are accused" in lines
+    turned_down(["verify", "fp", *paths, *VERIFY, "--out", "x.json"], ["--out has no effect"])
+    for i, code in ((0, 3), (2, 0)):
+        out = tmp_path / f"{i}-verdict.json"
+        found, text, error = cli("verify", "fp", paths[i], *VERIFY, "--out", out)
         assert found == code, text + error
         for line in ("p among siblings", "p among controls", "rank p", "power", "not measured"):
             assert line in text
         result = json.loads(out.read_text())["verdict"]
-        assert result["verdict"] == word and result["form"] == form
+        assert result["verdict"] == [*expected.values()][i] and result["form"] == form
         assert result["p"] == max(result["p_siblings"], result["p_controls"])
+        assert float(lines.splitlines()[i].split()[0]) == pytest.approx(result["p"], rel=0.05)
         assert len(result["residuals"]) == 14 and result["pairs"] == 14 * 11
         assert result["accused"] <= 5
 

@@ -1,5 +1,6 @@
 """Atomic writes, checksums and records."""
 
+import errno
 import hashlib
 import signal
 import subprocess
@@ -139,3 +140,35 @@ def test_command_line_ends_with_one_sentence_or_nothing(capsys):
         files.run_command(lambda: open("/no/such/file"))
     assert "/no/such/file cannot be read or written (No such file" in capsys.readouterr().err
     files.run_command(lambda: None)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to")])
+def test_no_memory_is_one_sentence(capsys, error):
+    def fail():
+        raise error
+
+    with pytest.raises(SystemExit):
+        files.run_command(fail)
+    assert capsys.readouterr().err.startswith("Error: Memory ran out; ")
+    with pytest.raises(RuntimeError, match="a bug"):
+        files.run_command(lambda: (_ for _ in ()).throw(RuntimeError("a bug")))
+
+
+def test_only_the_systems_refusal_of_this_file_is_told_as_such(tmp_path):
+    path = tmp_path / "a.csv"
+    with pytest.raises(FileNotFoundError), files.atomic_path(path):
+        open(tmp_path / "missing")
+    with pytest.raises(PermissionError), files.atomic_path(path):
+        raise PermissionError(errno.EACCES, "no", "another file")
+    with pytest.raises(files.UserError, match=r"a\.csv cannot be written \(No space left"):
+        with files.atomic_path(path):
+            raise OSError(errno.ENOSPC, "full")
+    assert listing(tmp_path) == []
+
+
+def test_a_folder_that_a_kill_left_aside_is_put_back(tmp_path):
+    (tmp_path / ".html-old").mkdir()
+    (tmp_path / ".html-old" / "a").touch()
+    with pytest.raises(RuntimeError), files.fresh_folder(tmp_path / "html"):
+        raise RuntimeError
+    assert listing(tmp_path / "html") == ["a"]

@@ -130,6 +130,12 @@ def test_edit_of_a_constant(package):
     assert stale_steps(change) == STEPS
 
 
+def test_keeping_an_unfinished_training_changes_nothing(package):
+    name = "training.train"
+    assert stale_steps(lambda: edit(package, name, "checkpoints.epoch()")) == set()
+    assert stale_steps(lambda: edit(package, name, "history = checkpoints.epoch()")) == STEPS
+
+
 def test_comments_docstrings_and_layout_change_nothing(package):
     def change() -> None:
         for path in package.glob("*.py"):

@@ -12,7 +12,7 @@ from sacutils import run as runs
 from sacutils.probes import PROBE_SETS
 from sacutils.profiles import load_profile
 from sacutils.run import open_run
-from sacutils.studies import ablations, references, tables, verdicts
+from sacutils.studies import ablations, attacked, references, tables, verdicts
 from sacutils.studies.tables import SAC_W, select
 
 
@@ -33,6 +33,7 @@ def finished(run):
         files.write_text(run.folder / f"tables/{name}.csv", rows.to_csv(index=False))
     ablations.table(run)
     verdicts.table(run)
+    attacked.table(run)
     assert all(len(run.probes[name].index) for name in PROBE_SETS)
     return run
 
@@ -126,6 +127,21 @@ def test_a_source_that_is_given_again_is_replaced_and_the_others_stay(other, cop
     pd.testing.assert_frame_equal(select(after, seed=0), select(before, seed=0))
 
 
+def test_a_source_may_lack_the_table_of_attacks(other, copy, tmp_path_factory):
+    path, alone = other.folder / "tables/attacks.csv", tmp_path_factory.mktemp("alone")
+    text = path.read_text()
+    path.unlink()
+    try:
+        references.collect([other], copy)
+        references.collect([other], alone)
+    finally:
+        files.write_text(path, text)
+    assert set(references.load("smoke", copy)["attacks"]["seed"]) == {0}
+    assert "attacks" not in references.load("smoke", alone)
+    references.collect([other], alone)
+    assert set(references.load("smoke", alone)["attacks"]["seed"]) == {1}
+
+
 def test_further_seeds_are_ordered_as_numbers(run, copy):
     later = open_run("smoke", {"seed": 10}, folder=run.shared.parent)
     shutil.copytree(run.folder / "tables", later.folder / "tables")
@@ -217,11 +233,11 @@ def test_unfit_runs_are_refused(run, refused, tmp_path):
 def test_a_run_that_is_not_full_borrows_from_its_own_profile_or_from_the_default(
     folder, tmp_path, run, refused
 ):
-    assert references.for_run(run, folder)[0] == "smoke"
+    assert references.for_run(run, folder)[0].startswith("smoke, ")
     refused(lambda: references.for_run(run, tmp_path), "'fashion'", "none")
     shutil.copytree(folder / "smoke", tmp_path / "fashion")
     name, made = references.for_run(run, tmp_path)
-    assert name == "fashion" and set(made) == set(references.TABLES)
+    assert name.startswith("fashion, ") and set(made) == set(references.TABLES)
 
 
 def test_imagefolder_is_described_without_its_place(tmp_path):
