@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from sacbook import jobs
-from sacbook.workflow import cores as available
+from sacbook.workflow import available_cores
 from sacutils import files, steps
 from sacutils.profiles import Profile, load_profile
 
@@ -22,9 +22,9 @@ KERNEL = "ipykernel.kernelapp, torch, sacutils.figures, sacutils.run, sacutils.s
 STARTS = {
     "sacbook --help": ("-m", "sacbook", "--help"),
     "sacheck --help": ("-m", "sacheck", "--help"),
-    "training job": ("-c", "import sacbook.workflow, sacutils.run"),
-    "notebook job": ("-c", "import sacbook.workflow, sacbook.pages, jupytext, papermill"),
-    "notebook kernel": ("-c", f"import {KERNEL}"),
+    "job, forked": ("-c", "import sacbook.forked"),
+    "job, by itself": ("-c", "import sacbook.workflow, sacutils.run"),
+    "notebook's kernel, by itself": ("-c", f"import {KERNEL}"),
 }
 """Starts of processes, with what Python is called with."""
 Span = tuple[float, float]
@@ -57,13 +57,15 @@ def trained(profile: Profile, zoo: Path) -> float:
     return total
 
 
-def measure(run: Path, cores: int, starts: dict[str, float], models: float) -> list[dict[str, Any]]:
+def measure(
+    run: Path, cores: int, models: float, job: float, kernel: float, once: float = 0
+) -> list[dict[str, Any]]:
     """A row per kind of job and one for all: jobs, seconds of all added, seconds from the first
     begin to the last end, the share of the cores' time in that window in which no job of any kind
     was at work, and the share of the jobs' seconds that is start-up.
 
-    Of training, start-up is what the seconds of the models leave over, `models`; of other jobs it
-    is what starting their processes costs now, by `starts`.
+    Of training, start-up is what the seconds of the models leave over, `models`; of other stages it
+    is what each `job` and each notebook's `kernel` costs to start, and of all what is paid `once`.
     """
     all_jobs = spans(run)
     kinds: dict[str, list[Span]] = defaultdict(list)
@@ -73,13 +75,13 @@ def measure(run: Path, cores: int, starts: dict[str, float], models: float) -> l
     for kind, part in [*kinds.items(), ("all", list(all_jobs.values()))]:
         window = min(begin for begin, _ in part), max(end for _, end in part)
         total, length = sum(end - begin for begin, end in part), window[1] - window[0]
-        start = len(part) * starts["training job"]
+        start = len(part) * job
         if kind == "train":
             start = total - models
         elif kind == "notebook":
-            start = len(part) * starts["notebook kernel"]  # its clock starts after the imports
+            start = len(part) * kernel  # its clock starts after the imports
         elif kind == "all":
-            start = sum(row["start_share"] * row["seconds"] for row in rows)
+            start = once + sum(row["start_share"] * row["seconds"] for row in rows)
         row = {"kind": kind, "jobs": len(part), "seconds": total, "window": length}
         row |= {"waiting_share": 1 - busy(list(all_jobs.values()), window) / (cores * length)}
         rows.append(row | {"start_share": min(1.0, start / total)})
@@ -87,16 +89,23 @@ def measure(run: Path, cores: int, starts: dict[str, float], models: float) -> l
 
 
 def main(
-    profile: str = "fashion", cores: int = available(), note: str = "", out: Path = RESULTS
+    profile: str = "fashion",
+    cores: int = available_cores(),
+    forked: bool = True,
+    note: str = "",
+    out: Path = RESULTS,
 ) -> None:
-    """Read the finished run of a profile and measure the starts, the best of three calls each; a
-    note says what disturbed the run.
+    """Read the finished run of a profile and measure the starts, the best of three calls each. Say
+    whether a server forked the jobs of the run, as on Linux, and in a note what disturbed it.
     """
     loaded = load_profile(profile)
     run = files.home() / "runs" / profile
     starts = {name: min(called(*words) for _ in range(3)) for name, words in STARTS.items()}
-    rows = measure(run, cores, starts, trained(loaded, run / "zoo"))
-    save("book", rows, out, profile=profile, cores=cores, starts=starts, note=note)
+    fork, job, kernel = list(starts.values())[2:]
+    costs = (fork, fork, kernel) if forked else (job, kernel)
+    rows = measure(run, cores, trained(loaded, run / "zoo"), *costs)
+    facts = {"profile": profile, "cores": cores, "forked": forked, "note": note}
+    save("book", rows, out, starts=starts, **facts)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,12 @@ from sacutils.studies.tables import duration
 
 from .compare import svg
 from .labpack import table
+from .status import STAGES
 
 MEASURED = ("training-cpu", "fingerprints", "checking", "scaling", "book")
 CUDA = "training-cuda"
 """Measured where there is a card; the others are there always."""
-KINDS = {"data": "images", "train": "training", "tables": "probes, answers, tables of SAC"}
-KINDS |= {"verdicts": "sibling test", "explorer": "explorer", "labpack": "lab pack"}
-KINDS |= {"rival": "rivals", "comparison": "comparison", "ablations": "ablations"}
-KINDS |= {"references": "reference runs, read", "notebook": "notebooks", "book": "strict build"}
-KINDS |= {"all": "all"}
+KINDS = STAGES | {"book": "book, the strict build", "all": "all"}
 
 
 class Target(NamedTuple):
@@ -147,7 +144,8 @@ def targets(known: dict[str, tuple[pd.DataFrame, dict[str, Any]]]) -> list[Targe
             "10 %",
             f"{all_['start_share']:.1%}",
             all_["start_share"] <= 0.1,
-            "Importing PyTorch, once in each job and once in each notebook's kernel.",
+            "Importing PyTorch: once where a server forks the jobs, else in each job and in each "
+            "kernel.",
         ),
         Target(
             "the strict build",

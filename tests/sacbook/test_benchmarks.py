@@ -63,8 +63,7 @@ def test_waiting_and_start_up_by_hand(tmp_path):
     for name, (end, seconds) in ends.items():
         write_json(tmp_path / f"{name}.json", {"seconds": seconds})
         os.utime(tmp_path / f"{name}.json", (end, end))
-    starts = {"training job": 1.0, "notebook kernel": 1.0}
-    rows = {row["kind"]: row for row in book.measure(tmp_path, 2, starts, 15)}
+    rows = {row["kind"]: row for row in book.measure(tmp_path, 2, models=15, job=1, kernel=1)}
     assert rows["train"]["window"] == 16 and rows["all"]["window"] == 20
     assert rows["train"]["waiting_share"] == pytest.approx(1 - 20 / 32)
     assert rows["all"]["waiting_share"] == pytest.approx(1 - 24 / 40)
