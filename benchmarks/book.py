@@ -81,10 +81,14 @@ def measure(
         elif kind == "notebook":
             start = len(part) * kernel  # its clock starts after the imports
         elif kind == "all":
-            start = once + sum(row["start_share"] * row["seconds"] for row in rows)
+            shares = [row["start_share"] for row in rows]
+            start = (
+                -1 if None in shares else once + sum(r["start_share"] * r["seconds"] for r in rows)
+            )
         row = {"kind": kind, "jobs": len(part), "seconds": total, "window": length}
         row |= {"waiting_share": 1 - busy(list(all_jobs.values()), window) / (cores * length)}
-        rows.append(row | {"start_share": min(1.0, start / total)})
+        # models that a job trained before it was interrupted are not in its seconds
+        rows.append(row | {"start_share": min(1.0, start / total) if start >= 0 else None})
     return rows
 
 
