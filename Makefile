@@ -75,8 +75,7 @@ offline: .venv/.tools  ## one zip of the finished book that reads without a netw
 	@$(SACBOOK) offline $(OPTIONS)
 
 benchmarks: $(INSTALLED)  ## measure speed, after make book; the next one shows it on the page "How fast it is"
-	@for name in training fingerprints checking scaling; do "$(BIN)/python" -m benchmarks.$$name || exit 1; done
-	@"$(BIN)/python" -m benchmarks.book runs/fashion
+	@for name in training fingerprints checking scaling book; do "$(BIN)/python" -m benchmarks.$$name || exit 1; done
 
 status: $(INSTALLED)  ## what a run has, what is out of date and why, what it costs to make (PROFILE= SEED= SET= FULL=1)
 	@$(SACBOOK) status $(OPTIONS)

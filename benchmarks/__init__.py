@@ -6,6 +6,7 @@ the clock. On CUDA it is the clock.
 """
 
 import multiprocessing
+import os
 import resource
 import subprocess
 import sys
@@ -22,11 +23,11 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def save(name: str, rows: Sequence[dict[str, Any]], out: Path = RESULTS, **facts: Any) -> None:
-    """Write what was measured, a row a line, with facts that hold for all rows, versions, machine
-    and date.
+    """Write what was measured, with facts that hold for all rows, versions, machine and date, and
+    how many processes used its cores in the last five minutes.
     """
-    path = out / f"{name}.json"
-    files.write_json(path, {"rows": list(rows), "facts": facts} | files.provenance())
+    path, load = out / f"{name}.json", {"load": os.getloadavg()[1], "logical_cores": os.cpu_count()}
+    files.write_json(path, {"rows": list(rows), "facts": facts} | load | files.provenance())
     print(path)
 
 

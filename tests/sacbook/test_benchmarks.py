@@ -54,7 +54,10 @@ def test_fingerprints_and_checking_on_the_smoke_run(run, monkeypatch, capsys):
 
     one, several = checking.measure(run, suspects=4, contested=60, call=call)
     assert (one["suspects"], several["suspects"]) == (1, 4)
-    assert one["query"] == one["verify"] == 1 and several["seconds"] > one["seconds"] > 0
+    assert (
+        one["query"] == one["verify"] == 1
+        and several["asking"] > one["asking"] > 0 < one["judging"]
+    )
 
 
 def test_waiting_and_start_up_by_hand(tmp_path):
@@ -63,9 +66,7 @@ def test_waiting_and_start_up_by_hand(tmp_path):
     for name, (end, seconds) in ends.items():
         write_json(tmp_path / f"{name}.json", {"seconds": seconds})
         os.utime(tmp_path / f"{name}.json", (end, end))
-    write_json(tmp_path / "zoo/model.json", {"seconds": 15})
-    starts = {"training job": 1.0, "notebook kernel": 1.0}
-    rows = {row["kind"]: row for row in book.measure(tmp_path, 2, starts)}
+    rows = {row["kind"]: row for row in book.measure(tmp_path, 2, models=15, job=1, kernel=1)}
     assert rows["train"]["window"] == 16 and rows["all"]["window"] == 20
     assert rows["train"]["waiting_share"] == pytest.approx(1 - 20 / 32)
     assert rows["all"]["waiting_share"] == pytest.approx(1 - 24 / 40)
