@@ -300,7 +300,8 @@ def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in paths:
         other = named.setdefault(path.stem, path)
-        refuse(f"{other} and {path} would have one answers file", {"": other is not path})
+        twin = path.name if path.parent == other.parent else path
+        refuse(f"{other} and {twin} would have one answers file", {"": other is not path})
     return named
 
 

@@ -5,11 +5,12 @@ layer whose weights are drawn and not trained.
 import json
 import shutil
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
 
-from sacheck import answers, fingerprint, images
+from sacheck import answers, case, fingerprint, images
 from sacheck import cli as command_line
 from sacheck.weights import Preprocessing
 from sacutils import siblings
@@ -229,6 +230,7 @@ def test_the_report_names_assumptions_and_attacks(cli, home, tmp_path):
         assert name in page
     assert "independent models" not in page and page.count("<img") == 2
     record = json.loads((tmp_path / "r.json").read_text())
+    jsonschema.validate(record, case.schema())
     assert "outputs" not in record["fingerprint"]["siblings"][0]
     assert record["sha256"]["control control-00.json"] and len(record["origins"]) == 12
 
