@@ -11,8 +11,8 @@
 #
 # ## The answer in short
 #
-# At the level {glue:text}`level` the test finds {glue:text}`hits_loop` students that asked the source in the loop, and it accuses {glue:text}`hits_innocent` innocent models of this build. Over the
-# {glue:text}`n_sources` sources of the reference runs with one augmentation these are {glue:text}`over_found` and {glue:text}`over_accused`. {glue:text}`answer_weak` The test asks for labels only, and it
+# At the level {glue:text}`level` the test finds {glue:text}`hits_loop` students that asked the source in the loop, and it accuses {glue:text}`hits_innocent` innocent models of this build. Over all
+# sources of the reference runs with one augmentation ({glue:text}`n_sources`) these are {glue:text}`over_found` and {glue:text}`over_accused`. {glue:text}`answer_weak` The test asks for labels only, and it
 # needs no promise about how strangers train their models.
 #
 # ```{admonition} What you will do
@@ -45,7 +45,7 @@ level = 0.01  # 0.001 to 0.2: share of innocents that may be accused
 form = "labels"  # one of labels, probabilities: what suspects show
 shown = 10  # 2 to 12: contested probes in the figure
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
