@@ -173,13 +173,14 @@ shares["ranked first"] = shares["group"].map(first)
 words = {"suspects": "models", "found": "accused"}
 words |= {name: f"median {name}" for name in ("p_siblings", "p_controls")}
 columns = ["group", "suspects", "found", "ranked first", "p_siblings", "p_controls"]
-formats = {"median p_siblings": "{:.2g}", "median p_controls": "{:.2g}"}
+for name in ("p_siblings", "p_controls"):
+    shares[name] = [f"{p:.2g}" if p >= 1e-4 else "< 0.0001" for p in shares[name]]
 stolen_shares = shares.loc[shares["derived"], columns].rename(columns=words)
-figures.table(stolen_shares, formats, caption="Stolen models: how many the test finds")
+figures.table(stolen_shares, caption="Stolen models: how many the test finds")
 
 # %% tags=["hide-input"]
 innocent_shares = shares.loc[~shares["derived"], columns].rename(columns=words)
-figures.table(innocent_shares, formats, caption="Innocent models: how many the test accuses")
+figures.table(innocent_shares, caption="Innocent models: how many the test accuses")
 
 # %% [markdown]
 # Both tables are at the level {glue:text}`level`. A sibling, and a student of a sibling, is judged without that sibling among the members.
