@@ -47,7 +47,7 @@ images_per_class = 16  # 1 to 24: images of each class in the first figure
 images_asked = 2000  # 10 to 20000: attacker images on which the source is examined
 mistakes_shown = 10  # 2 to 16: images in the last figure
 
-# %%
+# %% tags=["hide-input"]
 from collections import Counter
 
 import numpy as np
@@ -85,7 +85,8 @@ figures.say(n_classes=len(classes), regime=suspects.regime(run.profile), pad=pad
 # This build uses the data set **{glue:text}`data_name`**: {glue:text}`n_classes` classes, images of {glue:text}`size` (channels, height, width), kept as
 # bytes.
 #
-# :::{dropdown} Data sets that a profile may name
+# ::::{dropdown} Data sets that a profile may name
+# :::{table} Data sets that a profile may name, and where they come from
 # | name | what | where from |
 # |---|---|---|
 # | `fashion_subset` | a stratified subset of Fashion-MNIST, grey pictures of clothes {cite:p}`xiao2017fashion` | embedded in `data/`, with its licence (MIT), the script that made it and a checksum that is compared before each use |
@@ -94,6 +95,7 @@ figures.say(n_classes=len(classes), regime=suspects.regime(run.profile), pad=pad
 # | `cifar10`, `cifar100` | small colour photographs {cite:p}`krizhevsky2009cifar` | downloaded by torchvision |
 # | `imagefolder` | your own | a folder per class |
 # :::
+# ::::
 #
 # The official training and test parts of a data set are pooled and divided anew, because we need five parts. A network sees pixels as numbers in $[0, 1]$; the step from there
 # to $[-2, 2]$, $x \mapsto (x - 0.5)/0.25$, belongs to the network.
@@ -106,8 +108,7 @@ figures.images({name: pixels[:images_per_class] for name, pixels in rows.items()
 # %% [markdown]
 # ## Five parts that never mix
 #
-# Owner and thief have different images. Probes come from a third part. The {term}`reserve` is the fourth: these are the owner's too, but the source was not trained on them. Success
-# is measured on the fifth.
+# Owner and thief have different images, and probes come from a third part. The {term}`reserve` is the fourth: the owner's too, but the source was not trained on it. Success is measured on the fifth.
 
 # %% tags=["hide-input"]
 purposes = {
@@ -194,7 +195,7 @@ figures.curves(frame, "epoch", "value", role="model", **axes)
 # Here is the source of either regime, asked about the same attacker images, plain and shifted. Their true labels serve to examine it:
 
 # %%
-asked, recipe = splits["attacker"].take(slice(0, images_asked)), run.profile.recipes.extract_label
+recipe, asked = run.profile.recipes.extract_label, splits["attacker"].take(slice(images_asked))
 generator = torch.Generator().manual_seed(run.profile.seed)
 moved = data.augment(asked.pixels, recipe.pad, recipe.flip, generator)
 rows, right_on, truth = [], {}, asked.labels.cpu()

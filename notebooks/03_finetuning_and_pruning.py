@@ -49,7 +49,7 @@ overrides = {}
 batch = 64  # 2 to 1000: images on which the loss is computed by hand
 tolerance = 0.05  # 0 to 0.5: loss of accuracy up to which a copy counts as useful
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
 import torch

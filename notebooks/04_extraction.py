@@ -41,7 +41,7 @@ batch = 64  # 2 to 1000: images on which the losses are computed by hand
 variants = 5  # 1 to 7: shifted variants of one image that are shown
 images_asked = 1000  # 10 to 20000: attacker images on which the source is examined
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
 import torch

@@ -11,8 +11,8 @@
 #
 # ## The answer in short
 #
-# When {glue:text}`n_attacked` test images are attacked with the recipe's radius, hardened students are right on {glue:text}`robust_after` of them, and on {glue:text}`robust_before` before
-# hardening. The change over {glue:text}`n_pairs` students is {glue:text}`mean_gain` percentage points, so hardening is **{glue:text}`hardened_word`** in this build. Clean {term}`accuracy`
+# When {glue:text}`n_attacked` test images are attacked with the recipe's radius, students are right on {glue:text}`robust_before` of them before hardening and on {glue:text}`robust_after`
+# after it. The change over {glue:text}`n_pairs` students is {glue:text}`mean_gain` percentage points, so hardening is **{glue:text}`hardened_word`** in this build. Clean {term}`accuracy`
 # changes by {glue:text}`change_accuracy` points and {term}`fidelity` by {glue:text}`change_fidelity`. A hardened student gives the same label as its own parent on
 # {glue:text}`same_as_parent` of the test images; two Extract-L students of other architectures do so on {glue:text}`same_as_other`.
 #
@@ -42,7 +42,7 @@ attack_images = 200  # 20 to 2000: test images that are attacked
 examples = 6  # 2 to 8: attacked images that are shown
 batch = 64  # 2 to 500: images on which the loss is computed by hand
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
 import torch

@@ -11,7 +11,7 @@
 #
 # ## The answer in short
 #
-# Stealing pays on {glue:text}`n_pays` of three tasks in this build. On the new labels the accuracy of Transfer-A minus that of models trained from scratch is {glue:text}`gap_transfer_all`
+# Stealing pays on {glue:text}`n_pays` of 3 tasks in this build. On the new labels the accuracy of Transfer-A minus that of models trained from scratch is {glue:text}`gap_transfer_all`
 # percentage points, and that of Transfer-L {glue:text}`gap_transfer_last`. The thief trained for {glue:text}`epochs_transfer` epochs there, the others for {glue:text}`epochs_scratch`. On
 # corrupted images Transfer-10C reaches {glue:text}`damaged_transfer_corrupted` and models from scratch reach {glue:text}`damaged_independent_corrupted`.
 #
@@ -39,7 +39,7 @@ images_per_class = 12  # 2 to 20: images of each new class that are shown
 corruption_images = 500  # 20 to 5000: test images that are corrupted
 batch = 64  # 2 to 500: images on which the loss is computed by hand
 
-# %%
+# %% tags=["hide-input"]
 import copy
 
 import numpy as np
@@ -200,8 +200,8 @@ rows = pd.DataFrame(rows, columns=["attack", "difference (points)", "stolen is"]
 figures.table(rows, caption="Does stealing pay? Accuracy of stolen minus independent models")
 
 # %% tags=["remove-cell"]
-recipes, pays = run.profile.recipes, list(words.values()).count("better")
-figures.say(n_pays=pays, n_corrupted=f"{len(clean.labels):,}")
+recipes, n_pays = run.profile.recipes, list(words.values()).count("better")
+figures.say(n_pays=n_pays, n_corrupted=f"{len(clean.labels):,}")
 figures.say(epochs_transfer=recipes.transfer_all.epochs)
 figures.say(epochs_scratch=recipes.independent_transfer.epochs)
 figures.say(**{f"gap_{step}": str(d) for step, d in gaps.items()})

@@ -46,7 +46,7 @@ profile = "fashion"
 overrides = {}
 batch = 64  # 2 to 500: images on which the loss is computed by hand
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
 import torch
@@ -76,6 +76,7 @@ figures.say(n_siblings=len(run.names("sibling")), n_another=len(run.names(*of_an
 # %% [markdown]
 # ## Innocents from every side
 #
+# :::{table} The groups of innocent models
 # | group | trained on | learns from | negatives for |
 # |---|---|---|---|
 # | Independent (attacker data) | the attacker's images | true labels | fine-tuning, pruning, extraction |
@@ -85,6 +86,7 @@ figures.say(n_siblings=len(run.names("sibling")), n_another=len(run.names(*of_an
 # | Student of a stranger | the attacker's images | the answers of an independent model on attacker data | the same |
 # | Independent (new labels), (corrupted) | the new task and the corrupted images of {doc}`06_transfer` | true labels | Transfer-A and Transfer-L; Transfer-10C |
 # | Independent (…, plain), (overlap) | the same images without shifts; a share of the owner's, the rest the attacker's | true labels | the first; none. Full runs only |
+# :::
 #
 # None of them ever queries the source. The {glue:text}`n_siblings` siblings are the hardest case of all: all that they do not share with the source is chance. The {glue:text}`n_another` students
 # of another were made by the thief's recipe, so that *only* their teacher tells them from stolen models. One is made here from a teacher, with the loss of {eq}`eq-extract-label`, by hand on one batch:
@@ -139,7 +141,7 @@ axes = {"label": "fidelity", "limits": (shown["low"].min(), 1)}
 axes["sections"] = {"Innocent": INDEPENDENT, "Stolen": SAME_CLASSES}
 figures.strips(shown, "fidelity", "step", role="step", **axes)
 
-# %%
+# %% tags=["hide-input"]
 by_step = {step: part["fidelity"].to_numpy() for step, part in everyone.groupby("step")}
 another = everyone[everyone["step"].isin(of_another)]["fidelity"].to_numpy()
 honest = independent[independent["step"].isin(["independent", "independent_owner"])]
@@ -169,7 +171,7 @@ reference, kept = references.for_run(run)
 kinds = kept["zoo"]["step"].replace(list(of_another), "another")
 of_source = kept["zoo"].assign(kind=kinds).pivot_table("fidelity", "seed", "kind")
 nearer = (of_source["extract_label"] - of_source.get("another", np.nan)).dropna() > 0
-figures.say(reference=reference, n_nearer=f"{nearer.sum()} of {len(nearer)}")
+figures.say(reference=reference.split(",")[0], n_nearer=f"{nearer.sum()} of {len(nearer)}")
 
 # %% [markdown]
 # A positive difference means that sharing this property with the source makes a model look more like it. *Models* has the numbers of those that share it and of those that do not; intervals are
@@ -180,7 +182,7 @@ figures.say(reference=reference, n_nearer=f"{nearer.sum()} of {len(nearer)}")
 # If copying leaves a mark of *this* teacher, a student agrees with its own teacher more than with another model. The table compares every label student with its own teacher and with another
 # model. This is the first sibling for students of the source, and the source for students of another.
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for step in ("extract_label", *of_another):
     for name in run.names(step):
@@ -211,7 +213,7 @@ for other, answer in zip(names, answers, strict=True):
     rows.append({"step": run.zoo.specs[other].step} | shares)
 split = pd.DataFrame(rows)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model. Groups differ more in height than in breadth."}, "image": {"alt": "Innocent models repeat {glue:text}`innocent_wrong` of the source's mistakes, Extract-L and Extract-P students {glue:text}`students_wrong`, and copies of the weights lie highest."}}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Each model's agreement as a dot", "code_prompt_hide": "Each model's agreement as a dot", "figure": {"name": "fig-independent-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model. Groups differ more in height than in breadth."}, "image": {"alt": "Innocent models repeat {glue:text}`innocent_wrong` of the source's mistakes, Extract-L and Extract-P students {glue:text}`students_wrong`, and copies of the weights lie highest."}}
 axes = {"x_label": "agreement where the source is right", "y_label": "agreement where it is wrong"}
 figures.scatter(split, "right", "wrong", role="step", **axes)
 
@@ -244,7 +246,7 @@ figures.say(base_rate="more often" if more else "no more often")
 # Take the simplest detector, fidelity itself, and compute its {term}`AUC` for the same stolen models against different independent models. The head of each column has their number, and brackets hold
 # 95 % intervals.
 
-# %%
+# %% tags=["hide-input"]
 rows, values = [], []
 for step in (step for step in SAME_CLASSES if run.names(step)):
     stolen = suspects.suspects(run, step)["fidelity"].to_numpy()
@@ -340,11 +342,7 @@ assert abs(innocent_accused - 0.917) < 1e-3
 # :::
 
 # %% [markdown]
-# ## Further reading
-#
-# - {cite:t}`advtra2024` on negatives that share architecture and data; {cite:t}`deepreg` on false positive rates at a preset threshold.
-# - {cite:t}`falseclaims2024` and {cite:t}`fitprint2025` on accusers who cheat; {cite:t}`di_falsepositives2022` on proven false positives of another method.
-# - Next: the fingerprint itself, by hand ({doc}`08_sample_correlation`).
+# **Further reading.** {cite:t}`advtra2024` on negatives that share architecture and data; {cite:t}`deepreg` on false positive rates at a preset threshold; {cite:t}`falseclaims2024` and {cite:t}`fitprint2025` on accusers who cheat.
 
 # %% tags=["hide-input"]
 Markdown(provenance_line(run))

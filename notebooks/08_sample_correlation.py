@@ -46,7 +46,7 @@ probe_set = "source"  # one of normal, source, w, m, jc
 student = 1  # 0 to 3: architecture of the student, 0 is the profile's first
 shown = 10  # 2 to 10: probes of the worked example
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
@@ -284,7 +284,7 @@ figures.table(rows, formats, caption="Distance $d$ to the source when a thief so
 #
 # Change the source's logits in a way that leaves the classifier as it was, or nearly, and compute the distance of the source from itself.
 
-# %%
+# %% tags=["hide-input"]
 logits = z["source"]
 noise = torch.randn(len(logits), 1, generator=torch.Generator().manual_seed(run.profile.seed))
 order = torch.randperm(K, generator=torch.Generator().manual_seed(run.profile.seed))

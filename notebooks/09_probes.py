@@ -15,7 +15,7 @@
 # surrogates get wrong (SAC-w). The share of the stolen models minus that of the independent ones is {glue:text}`gap_normal` percentage points on plain images and {glue:text}`gap_w` on SAC-w.
 # The patch of SAC-m changes {glue:text}`flips_m` of the source's {glue:text}`n` answers, so SAC-m {glue:text}`m_word` SAC-normal here. Probes that surrogates answer as the source does and
 # choosers do not (*contrast*) tell Extract-L students from students of *another* owner with an AUC of {glue:text}`auc_contrast_pool` by label agreement. The {term}`placebo`, the same choice by
-# models that never saw the source, reaches {glue:text}`auc_placebo_pool`. Over the reference run {glue:text}`reference` the two are {glue:text}`over_contrast_pool` and {glue:text}`over_placebo_pool`.
+# models that never saw the source, reaches {glue:text}`auc_placebo_pool`. Over the reference run ({glue:text}`reference`) the two are {glue:text}`over_contrast_pool` and {glue:text}`over_placebo_pool`.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -48,7 +48,7 @@ patch = 0.2  # 0.05 to 0.95: side of the patch as a share of the image's
 position = "corner"  # one of corner, centre, random: of the patch
 count = 8  # 4 to 400: images that are redrawn
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 import torch
 from IPython.display import Markdown
@@ -114,7 +114,7 @@ figures.show("probes_samples", figures.images(samples, titles))
 # A {term}`surrogate` is a model that the owner derives from the source as a thief would. Here these are students of its labels and of its probabilities, on images that the owner kept in
 # reserve. An image on which source and surrogates all err is a candidate for a mistake that *copies share*. Each further surrogate can only remove candidates.
 
-# %%
+# %% tags=["hide-input"]
 remaining = torch.ones(len(truth), dtype=torch.bool)
 rows = [("in the probe split", len(remaining))]
 for name in [source, *run.names(*steps.SURROGATES)]:
@@ -190,7 +190,7 @@ figures.show("probes_cutmix", figures.images(pixels, answers))
 compared = [*steps.SAME_CLASSES, *steps.INDEPENDENT]
 answers = suspects.on_probes(run, "source", *steps.SURROGATES, *compared)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Accuracy, confidence and agreement on each set", "code_prompt_hide": "Accuracy, confidence and agreement on each set"}
 order = ["source", *steps.SURROGATES, "finetune_all", "prune", *steps.EXTRACTION[:2]]
 part = answers[answers["step"].isin([*order, *steps.INDEPENDENT])]
 mean = part.groupby(["group", "probes"], sort=False)[["accuracy", "confidence", "agreement"]].mean()

@@ -13,8 +13,8 @@
 #
 # SAC-w, from probabilities, separates fine-tuned copies (Finetune-A) from independent models on attacker data with an AUC of {glue:text}`attacker_tuned`, and reaches {glue:text}`bar` on
 # {glue:text}`n_reached` of the {glue:text}`n_claim` attacks of the claim with the better of two output forms. On Extract-L its AUC is {glue:text}`attacker_label` against independent models on attacker data,
-# {glue:text}`owner_label` against those on the *owner's* data, and {glue:text}`another_label` against students of *another* owner. Over the reference run {glue:text}`reference` these three are
-# {glue:text}`attacker_reference`, {glue:text}`owner_reference` and {glue:text}`another_reference`. A threshold that was fixed beforehand finds {glue:text}`found_label` of the Extract-L students.
+# {glue:text}`owner_label` against those on the *owner's* data, and {glue:text}`another_label` against students of *another* owner. Over the reference run ({glue:text}`reference`) these three
+# are {glue:text}`attacker_reference`, {glue:text}`owner_reference` and {glue:text}`another_reference`. Of the Extract-L students, a threshold that was fixed beforehand finds {glue:text}`found_label`.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -41,7 +41,7 @@ overrides = {}
 probe_set = "w"  # one of normal, source, w, m, jc: the set of the detailed figures
 bar = 0.95  # 0.5 to 1: the AUC that the claim demands
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
@@ -112,7 +112,7 @@ figures.show("results_picture", picture)
 #
 # The first model of each group, without further choice, on {glue:text}`set` and probabilities. The probes are sorted by the source's prediction.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-results-matrices", "caption": "Above: correlation matrices on one colour scale. Below: differences from the source. A paler panel is a nearer model. The suspect tells the red pairs of probes apart more than the source does, and the blue ones less."}, "image": {"alt": "The source's matrix has dark blocks of probes that it answers alike; a suspect shares more of these blocks the smaller its distance is."}}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Correlation matrices of five models", "code_prompt_hide": "Correlation matrices of five models", "figure": {"name": "fig-results-matrices", "caption": "Above: correlation matrices on one colour scale. Below: differences from the source. A paler panel is a nearer model. The suspect tells the red pairs of probes apart more than the source does, and the blue ones less."}, "image": {"alt": "The source's matrix has dark blocks of probes that it answers alike; a suspect shares more of these blocks the smaller its distance is."}}
 order = run.logits[probe_set][source].argmax(1).argsort(stable=True)
 shown = ("extract_label", "independent", "independent_owner", "student_of_sibling")
 shown = {LABELS[step].replace(" (", "\n("): step for step in shown}
@@ -128,7 +128,7 @@ figures.matrices(matrices)
 # the 95 % score interval {cite:p}`newcombe2006auc`. It counts architectures and chains of copies instead of single models, because these are alike. Output form and
 # correlation are probabilities and cosine; *models* is stolen / independent. Where nothing else is said, the independent models are those on **attacker data**, as released.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-results-roc", "caption": "ROC curves, one panel per attack, one line per output form. Diagonal: guessing. Dashed: a false positive rate of 5 %. A curve that rises at once to the top separates the groups; one below the diagonal takes the independent models for the nearer ones. The steps are wide because the groups are small."}, "image": {"alt": "The curve of Finetune-A has an area of {glue:text}`attacker_tuned` from probabilities, that of Extract-L {glue:text}`attacker_label`."}}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "ROC curves", "code_prompt_hide": "ROC curves", "figure": {"name": "fig-results-roc", "caption": "ROC curves, one panel per attack, one line per output form. Diagonal: guessing. Dashed: a false positive rate of 5 %. A curve that rises at once to the top separates the groups; one below the diagonal takes the independent models for the nearer ones. The steps are wide because the groups are small."}, "image": {"alt": "The curve of Finetune-A has an area of {glue:text}`attacker_tuned` from probabilities, that of Extract-L {glue:text}`attacker_label`."}}
 usual = [attack for attack in measured if not steps.STEPS[attack].full]
 served = [form for form in parts if form in correlation.SERVED]
 groups = {step: {form: tables.groups(parts[form], step) for form in served} for step in usual}
@@ -146,7 +146,7 @@ figures.table(wide, caption=caption)
 # %% [markdown]
 # ## AUC by output form
 
-# %%
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "AUC by output form", "code_prompt_hide": "AUC by output form"}
 on_set = tables.select(main, probes=chosen)
 by_form = tables.wide(on_set, "attack", "form").rename(columns=correlation.FORMS)
 figures.table(by_form, caption="AUC with 95 % interval, by output form: against attacker data")
@@ -179,12 +179,12 @@ groups = tables.select(against, form="probabilities")
 wide = tables.wide(groups, "attack", "negatives")
 figures.table(wide, caption=f"{caption}: from probabilities as they are")
 
-# %%
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Against whom, from matched probabilities", "code_prompt_hide": "Against whom, from matched probabilities"}
 matched = tables.select(against, form="matched", attack=[LABELS[step] for step in SAME_CLASSES])
 wide = tables.wide(matched, "attack", "negatives")
 figures.table(wide, caption=f"{caption}: from matched probabilities")
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Against whom, from centred log-probabilities", "code_prompt_hide": "Against whom, from centred log-probabilities"}
 wide = tables.wide(tables.select(against, form="centred"), "attack", "negatives")
 figures.table(wide, caption=f"{caption}: from centred log-probabilities")
 
@@ -206,7 +206,7 @@ figures.say(**{f"{name}_lower": int(cells.sum()) for name, cells in lower.items(
 # A student that failed to learn is hardly a stolen model. It is **marked** if it agrees with the source on fewer test images than the independent models do on average with which it is
 # compared. It stays in all tables.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Marked copies by attack", "code_prompt_hide": "Marked copies by attack"}
 stolen = models[models["step"].isin(ATTACKS) & models["fidelity"].notna()]
 columns = {"models": ("name", "size"), "marked": ("copies_less", "sum")}
 columns |= {"fidelity": ("fidelity", "mean"), "on own queries": ("query_fidelity", "mean")}
@@ -225,7 +225,7 @@ figures.table(copies, formats, caption=caption)
 # The released code sets no threshold. Here the independent models on **owner data set it**: $\tau$ is the smallest of their distances. Those on **attacker data are
 # evaluated**. If both groups were drawn alike, an independent model would be accused with probability $1/(k+1)$, where $k$ models set $\tau$.
 
-# %%
+# %% tags=["hide-input"]
 rows, rates = [], {}
 for form in ("probabilities", "labels"):
     by_step = parts[form].groupby("step")["distance"]
@@ -256,7 +256,7 @@ figures.say(k=n_owner, k_rate=f"{1 / (n_owner + 1):.0%}")
 # **Architecture.** All fine-tuned and pruned models have the source's architecture, and in the released zoo no independent CIFAR-10 model has. *Architecture alone* is the AUC of a detector of the source's
 # architecture. The last two columns take only pairs of a stolen and an independent model of *one* architecture, and count those in which the stolen one is nearer.
 
-# %%
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "SAC-w beside a detector of architectures", "code_prompt_hide": "SAC-w beside a detector of architectures"}
 kind, rows = run.zoo.specs[source].architecture, []
 for attack in measured:
     other = ((a != kind).astype(float) for a in tables.groups(lead, attack, column="architecture"))

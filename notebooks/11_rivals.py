@@ -41,7 +41,7 @@ profile = "fashion"
 overrides = {}
 margin = 0.05  # 0 to 0.5: two AUCs are level if the interval of their difference lies within it
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
 import torch
@@ -205,7 +205,7 @@ figures.show("rivals_auc", figures.points(part, "auc", "method", **look))
 # far a method's marks move apart before you compare methods.
 # :::
 
-# %%
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "AUC of each method in tables", "code_prompt_hide": "AUC of each method in tables"}
 for attack in ("Extract-L", "Extract-P", "six together"):
     rows = tables.select(lead, attack=attack)
     caption = f"{attack}: AUC with 95 % interval, by the models compared with"
@@ -218,9 +218,9 @@ for attack in ("Extract-L", "Extract-P", "six together"):
 # **Dataset Inference** asks who used the owner's *data*. By that question a model on owner data and a sibling are positives, so these columns are not its test. It is weak
 # where a source overfits little. Transferred models with new labels can be judged by SAC, ModelDiff, FBI (QuRD) and Dataset Inference only; the run's table `auc.csv` has these rows.
 #
-# **EWE** needs a watermarked source of its own, and **ModelDiff** is asked with twins in other radii too. Only a full run does both, so other runs show the reference run's rows here:
+# **EWE** needs a watermarked source of its own, and **ModelDiff** is asked with twins in other radii too. Only a full run does both, so other runs show the reference run's rows in this fold:
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "EWE, and ModelDiff by radius", "code_prompt_hide": "EWE, and ModelDiff by radius"}
 origin, full = references.full_tables(run, lambda: data)
 ewe = [tables.summary(full, *tables.rivals(full)["EWE"], group) for group in GROUPS]
 ewe = tables.wide(pd.concat(ewe), "attack", "negatives")
@@ -251,9 +251,9 @@ figures.table(costs.reset_index(), caption="What each method costs: models, time
 # ## The same queries, another measure
 #
 # SAC-source and AKH ask about the *same* images, so what the correlation matrix gains over counting equal labels can be read off directly. A hard suspect is hard for both measures, so both are counted on the same
-# pairs of models. The table has the difference over six attacks together; plus means that the first measure is better.
+# pairs of models. The fold has the difference over six attacks together; plus means that the first measure is better.
 
-# %%
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Two measures on the same queries", "code_prompt_hide": "Two measures on the same queries"}
 EQUAL = ("labels", "label agreement")
 PAIRS = {
     "equal labels – matrix of labels": (EQUAL, ("labels", "cosine")),
@@ -278,7 +278,7 @@ figures.table(gains, caption="The same queries, two measures: difference of AUC 
 #
 # AKH minus each other fingerprint, over the six attacks together. *Worse* means that the other method is better than AKH beyond the 95 % interval of the difference.
 
-# %%
+# %% tags=["hide-input"]
 shown, verdicts = pd.DataFrame(), {}
 for group in GROUPS:
     part = tables.differences(data, keys["AKH"], keys, SIX, group)

@@ -48,7 +48,7 @@ overrides = {}
 bar = 0.95  # 0.5 to 1: the AUC from which an attack counts as found
 margin = 0.05  # 0 to 0.5: a smaller change of an AUC counts as none
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
@@ -67,15 +67,12 @@ if run.profile.full:  # it has trained the varied models
     run.announce()
 origin, data = references.full_tables(run, lambda: ablations.tables_of(run))
 
-WHOSE = {"number of probes": "judge", "surrogates": "judge", "output form": "service"}
-WHOSE |= {"bandwidth": "judge", "patch size": "judge", "mixing source": "judge"}
-WHOSE |= {"JPEG quality": "judge", "extraction epochs": "thief", "attacker images": "thief"}
-WHOSE |= {"twin radius": "judge", "temperature": "thief", "thief's style": "thief"}
-WHOSE |= {"negatives": "evaluator"}
+CHOICES = ["number of probes", "surrogates", "output form", "bandwidth", "patch size"]
+CHOICES += ["mixing source", "JPEG quality", "extraction epochs", "attacker images", "twin radius"]
+CHOICES += ["temperature", "thief's style", "negatives"]
 table = data["ablations"]  # older ones have one comparison only
 groups = list(table["negatives"].unique()) if "negatives" in table else [MAIN_NEGATIVES]
-measured = set(table["ablation"])
-varied = {name: tables.ablation(data, name, groups) for name in WHOSE if name in measured}
+varied = {k: tables.ablation(data, k, groups) for k in CHOICES if k in set(table["ablation"])}
 for name, rows in varied.items():  # "SAC-w, labels" is a probe set and an output form
     words = rows["series"].str.split(", ")
     varied[name] = rows.assign(form=words.str[-1], besides=words.str[:-1].str.join(", "))
@@ -112,7 +109,7 @@ def draw(name, label="", line="form", against=MAIN_NEGATIVES, **chosen):
 # ## Summary
 #
 # Each cell holds the lowest and the highest AUC over the settings, along that line (probe set, output form, position) on which they differ most. An asterisk says that on some
-# line of this cell two settings are apart. The second table is against students of another. Where the groups themselves are varied, there is one line for all.
+# line of this cell two settings are apart. The fold has students of another. Where the groups themselves are varied, there is one line for all.
 
 
 # %% tags=["hide-input"]
@@ -127,7 +124,7 @@ def line(name, part):
     """One row of the summary."""
     widest = part.loc[part.groupby("attack", sort=False)["range"].idxmax()].set_index("attack")
     stars = part.groupby("attack")["apart"].sum()
-    row = {"choice": name, "of the": WHOSE[name]}
+    row = {"choice": name}
     for attack, cell in widest.iterrows():
         text = f"{cell['lowest']:.2f}\u2060–\u2060{cell['highest']:.2f}"
         row[attack] = text + ("*" if stars[attack] else "")
@@ -136,8 +133,10 @@ def line(name, part):
     return row | {f"across {bar:.2f}": f"{crossing} of {len(part)}"}
 
 
-for group in [each for each in ablations.AGAINST if each in groups]:
-    display(summary(group))
+summary(MAIN_NEGATIVES)
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "The same against students of another", "code_prompt_hide": "The same against students of another"}
+summary(ablations.AGAINST[1]) if ablations.AGAINST[1] in groups else None
 
 # %% [markdown]
 # *Apart* counts pairs of settings with disjoint intervals. *Across* {glue:text}`bar` counts lines along which some settings reach the bar and others do not. The same models answer at both settings, so
@@ -173,12 +172,14 @@ figures.say(centred=f"{gaps['centred logits']:.3f}", form_gap=f"{gaps['probabili
 # ## Probes
 #
 # **How many** probes there are is what a suspect's service sees. A longer list contains the shorter ones. More make each distance steadier, but separate no groups that overlap.
+# **The number of surrogates** decides which mistakes get in: all mistakes of the source (0 surrogates, which is SAC-source), or only those that students of the source repeat.
 
 # %% tags=["hide-input", "remove-output"]
 draw("number of probes", "number of probes", line="besides", form="probabilities")
 draw("surrogates", "number of surrogates")
 
 # %% [markdown]
+# ::::{dropdown} Number of probes, number of surrogates
 # :::{glue:figure} ablation_number_of_probes_probabilities
 # :name: fig-ablations-count
 # :alt: A line that is flat at the right shows an attack and a probe set on which more probes change nothing.
@@ -187,14 +188,13 @@ draw("surrogates", "number of surrogates")
 # change nothing.
 # :::
 #
-# **The number of surrogates** decides which mistakes get in: all mistakes of the source (0 surrogates, which is SAC-source), or only those that students of the source repeat.
-#
 # :::{glue:figure} ablation_surrogates
 # :name: fig-ablations-surrogates
 # :alt: A line that rises to the right shows an attack on which surrogates help; where the bars of both ends overlap, no help is shown.
 #
 # **Varied:** surrogates that must be wrong besides the source. **Fixed:** {glue:text}`n_probes` probes, the first that qualify; cosine, models. Look for lines that rise to the right.
 # :::
+# ::::
 #
 # ## How the images are made, and which correlation
 #
@@ -209,6 +209,7 @@ for name in ("mixing source", "bandwidth"):
     draw(name)
 
 # %% [markdown]
+# ::::{dropdown} Size and place of the patch, its content, bandwidth of the RBF
 # :::{glue:figure} ablation_patch_size_probabilities
 # :name: fig-ablations-patch
 # :alt: The distance between the lines of corner, centre and random position shows what the place of the patch does, the slope of a line what its size does.
@@ -216,7 +217,6 @@ for name in ("mixing source", "bandwidth"):
 # **Varied:** size and position of the patch of SAC-m. **Fixed:** {glue:text}`n_probes` images, their donors, probabilities, cosine, models. Lines that lie apart show what the place does.
 # :::
 #
-# ::::{dropdown} Content of the patch, bandwidth of the RBF
 # :::{glue:figure} ablation_mixing_source
 # :name: fig-ablations-mixing
 # :alt: Where the four marks of a panel lie side by side, it does not matter what the patch holds.
@@ -238,7 +238,7 @@ for name in ("mixing source", "bandwidth"):
 # A student that learned little from the source is no copy, so here the answer *ought* to depend on the setting. Each epoch asks the source once for each of the attacker's
 # images, so epochs are queries. With fewer images a thief can ask about each of them more often, every time shifted or flipped. The table shows Extract-L with the students' mean fidelity:
 
-# %%
+# %% tags=["hide-input"]
 effort = tables.select(every, ablation=["extraction epochs", "attacker images"])
 setting = effort["ablation"] + ": " + effort["setting"]
 effort = effort.assign(varied=setting, form=effort["form"] + ", against " + effort["negatives"])
@@ -281,9 +281,9 @@ Markdown(f"From temperature 1 to 2 the AUC on Extract-L, against {MAIN_NEGATIVES
 
 # %% [markdown]
 # A thief also has habits. It may ask once about each image and keep the answer for shifted versions, ask about plain images, or be given some wrong answers. It may fine-tune, prune or round
-# the student. The tables show Extract-L in these styles, against each group:
+# the student. The fold shows Extract-L in these styles, against each group:
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Extract-L by the thief's habit", "code_prompt_hide": "Extract-L by the thief's habit"}
 style = varied["thief's style"]["series"].unique() if "thief's style" in varied else []
 for series in style:
     caption = f"AUC on Extract-L by the thief's habit: {series}"

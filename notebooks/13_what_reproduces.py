@@ -11,9 +11,9 @@
 #
 # ## The answer in short
 #
-# Over the reference run {glue:text}`lead`, {glue:text}`n_reproduces` of the {glue:text}`n_claims` published claims of this page's ledger reproduce, {glue:text}`n_in_part` hold in part,
-# {glue:text}`n_does_not` do not, and {glue:text}`n_open` are compatible with the data and not shown. A claim reproduces only where the whole interval lies within {glue:text}`margin` of the
-# published value; {doc}`../rules` has the registered rules. That SAC-w has its published AUCs on other zoos too **{glue:text}`verdict`**. Another source of the same kind moves the AUC of one
+# This page's ledger has {glue:text}`n_claims` published claims. Over the reference run ({glue:text}`lead`), {glue:text}`n_reproduces` of them reproduce, {glue:text}`n_in_part` hold in part,
+# {glue:text}`n_does_not` do not, and {glue:text}`n_open` are compatible with the data and not shown. By the rules of {doc}`../rules` a claim reproduces only where the whole interval lies
+# within {glue:text}`margin` of the published value. That SAC-w has its published AUCs on other zoos too **{glue:text}`verdict`**. Another source of the same kind moves the AUC of one
 # probe set on one attack by up to {glue:text}`widest`.
 #
 # ```{admonition} What you will do
@@ -41,7 +41,7 @@ profile = "fashion"
 overrides = {}
 margin = 0.1  # 0 to 0.5: two AUCs that differ by no more count as level; registered is 0.1
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
@@ -88,7 +88,7 @@ figures.table(facts.rename_axis("what").reset_index(), caption="The reference ru
 # The table has the AUC of SAC-w on probabilities against independent models on attacker data. **Published** is one zoo with one source, without an interval. A **reference** has the
 # mean over its sources with a 95 % interval, then the smallest and the largest source. *This run*, where it is full, is one source.
 
-# %%
+# %% tags=["hide-input"]
 SAC_M = ("SAC-m", "probabilities", "cosine")
 
 
@@ -180,13 +180,14 @@ rows["choice"] = rows["choice"].str.replace(r" \(\d+\)", "", regex=True)
 figures.show("reproduces_choices", figures.points(rows, "auc", "choice", **look))
 
 # %% [markdown]
+# ::::{dropdown} AUC with one choice changed
 # :::{glue:figure} reproduces_choices
 # :name: fig-reproduces-choices
 # :alt: In most panels at least one changed choice, above all other independent models or other probes, moves the AUC far from that of the claim.
 #
-# AUC with 95 % interval of SAC-w on probabilities as claimed, and with one choice changed, for {glue:text}`shown`. Compare each mark with the first one of its panel. The intervals of *students' recipe* and *fewest epochs* are means of the
-# sources' intervals, because a reference keeps no distances of these; they do not shrink with the number of sources.
+# AUC with 95 % interval of SAC-w on probabilities as claimed, and with one choice changed, for {glue:text}`shown`. Compare each mark with the first one of its panel. The intervals of *students' recipe* and *fewest epochs* are means of the sources' intervals.
 # :::
+# ::::
 
 # %% [markdown]
 # ## The rules
@@ -202,8 +203,8 @@ figures.show("reproduces_choices", figures.points(rows, "auc", "choice", **look)
 # | compatible, not shown | otherwise: the data allow both |
 # :::
 #
-# A claim on several cells *reproduces* if all do. If a cell does not, the claim holds *in part* where at least half of the cells reproduce, and otherwise *does not*. In all other cases it is
-# *compatible, not shown*. Easy attacks (fine-tuning, pruning) and hard ones (extraction, transfer) are claims apart.
+# A claim on several cells *reproduces* if all do. If a cell does not, the claim holds *in part* where at least half of the cells reproduce, and otherwise *does not*. In all other cases it is *compatible, not shown*.
+# Easy attacks (fine-tuning, pruning) and hard ones (extraction, transfer) are claims apart.
 #
 # :::{dropdown} The rules for the other kinds of claims
 # - *A is better than B* is asked where the published AUC of A is higher. A cell reproduces if the interval of the difference lies above 0, and does not if it lies below
@@ -235,8 +236,7 @@ turned = turned[["claim", "column", "because"]].rename(columns={"because": "woul
 figures.table(turned, caption="Choices that would turn a verdict")
 
 # %% [markdown]
-# The fold has every cell behind these words, with the published value, the measured value and its interval, and the smallest and the largest source. A cell of a comparison is a difference
-# of two AUCs.
+# The fold has every cell behind these words, with the published and the measured value, its interval, and the range of the sources. A cell of a comparison is a difference of two AUCs.
 
 
 # %% tags=["hide-cell"]

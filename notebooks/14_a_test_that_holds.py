@@ -11,8 +11,8 @@
 #
 # ## The answer in short
 #
-# At the level {glue:text}`level` the test finds {glue:text}`hits_loop` students that asked the source in the loop, and it accuses {glue:text}`hits_innocent` innocent models of this build. Over the
-# {glue:text}`n_sources` sources of the reference runs with one augmentation these are {glue:text}`over_found` and {glue:text}`over_accused`. {glue:text}`answer_weak` The test asks for labels only, and it
+# At the level {glue:text}`level` the test finds {glue:text}`hits_loop` students that asked the source in the loop, and it accuses {glue:text}`hits_innocent` innocent models of this build. Over all
+# sources of the reference runs with one augmentation ({glue:text}`n_sources`) these are {glue:text}`over_found` and {glue:text}`over_accused`. {glue:text}`answer_weak` The test asks for labels only, and it
 # needs no promise about how strangers train their models.
 #
 # ```{admonition} What you will do
@@ -45,7 +45,7 @@ level = 0.01  # 0.001 to 0.2: share of innocents that may be accused
 form = "labels"  # one of labels, probabilities: what suspects show
 shown = 10  # 2 to 12: contested probes in the figure
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
@@ -173,13 +173,14 @@ shares["ranked first"] = shares["group"].map(first)
 words = {"suspects": "models", "found": "accused"}
 words |= {name: f"median {name}" for name in ("p_siblings", "p_controls")}
 columns = ["group", "suspects", "found", "ranked first", "p_siblings", "p_controls"]
-formats = {"median p_siblings": "{:.2g}", "median p_controls": "{:.2g}"}
+for name in ("p_siblings", "p_controls"):
+    shares[name] = [f"{p:.2g}" if p >= 1e-4 else "< 0.0001" for p in shares[name]]
 stolen_shares = shares.loc[shares["derived"], columns].rename(columns=words)
-figures.table(stolen_shares, formats, caption="Stolen models: how many the test finds")
+figures.table(stolen_shares, caption="Stolen models: how many the test finds")
 
 # %% tags=["hide-input"]
 innocent_shares = shares.loc[~shares["derived"], columns].rename(columns=words)
-figures.table(innocent_shares, formats, caption="Innocent models: how many the test accuses")
+figures.table(innocent_shares, caption="Innocent models: how many the test accuses")
 
 # %% [markdown]
 # Both tables are at the level {glue:text}`level`. A sibling, and a student of a sibling, is judged without that sibling among the members.

@@ -59,7 +59,7 @@ shows = "labels"  # one of labels, top-k, probabilities: what the suspect shows
 alpha = 0.01  # 0.001 to 0.5: level of the sibling test
 rank_kind = "source"  # one of normal, source, m, jc: probes of the simple comparison
 
-# %%
+# %% tags=["hide-input"]
 import json
 import tempfile
 from pathlib import Path

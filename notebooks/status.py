@@ -148,7 +148,7 @@ figures.table(pages, {"seconds": "{:.1f}"}, caption="Seconds of each page")
 #
 # Every value that the run depends on, under the dotted path by which it can be replaced. First all but the recipes:
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Values of the profile", "code_prompt_hide": "Values of the profile"}
 values = pd.json_normalize(
     run.profile.model_dump(exclude={"recipes", "overrides", "variants"})
 ).iloc[0]
@@ -159,7 +159,7 @@ figures.table(values, caption="The profile, without its recipes")
 # The recipes. Steps without one share another's: siblings the source's, students of another that of Extract-L, and every independent model and control with the source's classes `independent`; *plain* ones
 # have a crop padding of 0. All use stochastic gradient descent, and a dash means that the step has no such value.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Recipes of the profile", "code_prompt_hide": "Recipes of the profile"}
 recipes = run.profile.recipes.model_dump()
 rows = [
     {"recipe": name} | {key: str(value) for key, value in recipe.items()}
@@ -170,7 +170,7 @@ figures.table(pd.DataFrame(rows).fillna("–"), caption="Recipes of the profile"
 # %% [markdown]
 # The variants: the same experiment with these values replaced, of which only the named steps are made, in full runs.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Variants of the profile", "code_prompt_hide": "Variants of the profile"}
 rows = [
     (name, str(variant.overrides), ", ".join(steps.LABELS[step] for step in variant.steps))
     for name, variant in run.profile.variants.items()

@@ -46,6 +46,8 @@ STYLE = """
 html { font-size: 9.5pt; }
 body { width: 180mm; margin: 0; padding: 0; font-size: 1rem; overflow: visible; }
 .printed > section { break-before: page; }
+/* a heading at the very top of a sheet would be named twice in the bookmarks */
+.printed :is(h1, h2, h3, h4) { padding-top: 1mm; }
 .turned { page: turned; width: 267mm; }
 .printed nav :is(ul, li) { display: block; }
 .printed nav p { font-weight: 600; margin: 0.6em 0 0; }

@@ -529,7 +529,8 @@ def strips(frame: pd.DataFrame, value: str, by: str, *, label: str, role: str,
             ax.axhline(places[head] - 0.5, color="#888888", linewidth=1)
         for at in part.loc[part[role] == "suspect", value]:
             ax.axvline(at, color=ROLES["suspect"].colour, linewidth=1, linestyle=_DOTS)
-        ax.set_xlim(left=min(0, frame[value].min()))
+        if frame[value].min() >= 0:  # below, the margin keeps marks whole
+            ax.set_xlim(left=0)
         _scale(ax, "x", limits)
     if auc is not None:
         _write_aucs(panels[0][0], auc, by, places)

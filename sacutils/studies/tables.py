@@ -501,7 +501,7 @@ def signed(row: Row) -> str:
     value, low, high, smallest, largest = (f"{round(row[name], 2) + 0.0:+.2f}" for name in names)
     bounds = "–" if np.isnan(row["low"]) else f"{low}, {high}"
     extremes = f"; {smallest}\u00a0to\u00a0{largest}" if row["sources"] > 1 else ""
-    return f"{value}\u00a0[{bounds}]{extremes}"
+    return f"{value} [{bounds}]{extremes}"
 
 
 def wide(rows: pd.DataFrame, index: str, columns: str) -> pd.DataFrame:

@@ -338,7 +338,7 @@ def test_paired_difference_is_that_of_the_two_aucs():
     assert tables.difference({"distances": turned}, *keys, "extract_label") == pytest.approx(row)
     same = tables.difference(made, keys[0], keys[0], "extract_label")
     assert same["value"] == 0 and same["low"] == pytest.approx(-same["high"]) and same["high"] > 0
-    assert tables.signed(same).startswith("+0.00\u00a0[-0.")
+    assert tables.signed(same).startswith("+0.00 [-0.")
 
 
 def test_differences_say_which_is_better_and_leave_out_who_judged_nothing():
