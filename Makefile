@@ -50,7 +50,7 @@ test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the 
 $(TESTS):
 	@"$(BIN)/python" -m pytest $@ $(if $(filter tests/sacbook,$@),--ignore tests/sacbook/test_custom.py)
 
-cluster: .venv/.tools .venv/.cluster  ## the whole smoke run through a Slurm on this machine, against the one without (root and apt)
+cluster: .venv/.tools  ## the whole smoke run through a Slurm on this machine, against the one without (root and apt)
 	@SAC_SET= $(SACBOOK) book --profile smoke
 	@"$(BIN)/python" -m pytest -s tests/sacbook/slurm.py
 

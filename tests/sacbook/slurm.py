@@ -45,6 +45,10 @@ def plugin(folder: Path) -> str:
 def copied(target: Path, plugin: str) -> dict[str, str]:
     """Copy the sources to a folder; the environment in which they are those that run."""
     shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*MADE, "tests"), symlinks=True)
+    # this Slurm keeps no accounts, and its jobs are short
+    with open(target / "profiles/slurm/config.yaml", "a", encoding="utf-8") as settings:
+        settings.write("slurm-status-command: squeue\n")
+        settings.write("slurm-init-seconds-before-status-checks: 1\n")
     own = {"SAC_HOME": str(target), "OMP_NUM_THREADS": "1"}
     return os.environ | own | {"PYTHONPATH": os.pathsep.join([str(target), plugin])}
 

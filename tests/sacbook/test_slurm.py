@@ -74,8 +74,6 @@ def test_killed_and_drained_jobs_change_no_table(tmp_path):
         command = [sys.executable, "-m", "snakemake", target, "--profile", "profiles/slurm"]
         # the value is the profile's own, so the run stays the same; its quotes must survive
         command += ["--config", "profile=smoke", "overrides=" + quote('{"full": true}')]
-        command += ["--slurm-status-command", "squeue"]
-        command += ["--slurm-init-seconds-before-status-checks", "1"]
         # too little for the first attempt
         command += ["--set-resources", *(f"{name}:mem_mb=100*attempt**4" for name in again)]
         output = tmp_path / "output"
