@@ -296,7 +296,6 @@ def _scaling(rows: pd.DataFrame, facts: dict[str, Any]) -> dict[str, str]:
         "speed_scaling": table(names, lines),
         "speed_growth": table(heads, grown),
         "speed_start_memory": f"{start:,.0f} MB",
-        "speed_exponent": f"{found.loc['correlation distance', 'seconds by probes']:.1f}",
     }
 
 
