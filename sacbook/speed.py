@@ -16,6 +16,8 @@ from .status import STAGES
 MEASURED = ("training-cpu", "fingerprints", "checking", "scaling", "book")
 CUDA = "training-cuda"
 """Measured where there is a card; the others are there always."""
+UNKNOWN = "not known"
+"""Of a share that the records of an interrupted run do not tell."""
 KINDS = STAGES | {"book": "book, the strict build", "all": "all"}
 
 
@@ -137,8 +139,8 @@ def targets(known: dict[str, tuple[pd.DataFrame, dict[str, Any]]]) -> list[Targe
             "5 %",
             f"{waiting:.1%}",
             waiting <= 0.05,
-            "Students wait for the source, students of siblings for these; and each job's start is "
-            "counted from when its own clock runs.",
+            "Students wait for the source, and students of siblings for these; starting a job "
+            "counts as waiting.",
         ),
         Target(
             "start-up, of the time of all jobs",
@@ -168,12 +170,12 @@ def targets(known: dict[str, tuple[pd.DataFrame, dict[str, Any]]]) -> list[Targe
 
 
 def _share(value: float) -> str:
-    return "not known" if pd.isna(value) else f"{value:.0%}"
+    return UNKNOWN if pd.isna(value) else f"{value:.0%}"
 
 
 def busy(load: float, cores: int) -> str:
     """What the load of the machine means for what was measured on it."""
-    told = f"{load:.0f} processes used its {cores} cores at most"
+    told = f"up to {load:.0f} processes used its {cores} cores"
     if load < cores + 1:
         return f"{told}; it was quiet"
     return (
@@ -187,11 +189,15 @@ def shown() -> dict[str, str]:
     known = {name: read(name) for name in MEASURED}
     rows = targets(known)
     names = ["what", "target", "measured", "met", "what limits it"]
-    lines = [[t.what, t.target, t.measured, "yes" if t.met else "**no**", t.limit] for t in rows]
-    missed = [t.what for t in rows if not t.met]
+    known_rows = [t for t in rows if t.measured != UNKNOWN]
+    missed = [t.what for t in known_rows if not t.met]
+    words = ["–" if t.measured == UNKNOWN else "yes" if t.met else "**no**" for t in rows]
+    lines = [
+        [t.what, t.target, t.measured, word, t.limit] for t, word in zip(rows, words, strict=True)
+    ]
     values = {
         "speed_targets": table(names, lines),
-        "speed_met": f"{len(rows) - len(missed)} of {len(rows)}",
+        "speed_met": f"{len(known_rows) - len(missed)} of {len(known_rows)}",
         "speed_missed": "; ".join(missed) or "none",
         "speed_made": "; ".join(
             dict.fromkeys(
@@ -290,7 +296,6 @@ def _scaling(rows: pd.DataFrame, facts: dict[str, Any]) -> dict[str, str]:
         "speed_scaling": table(names, lines),
         "speed_growth": table(heads, grown),
         "speed_start_memory": f"{start:,.0f} MB",
-        "speed_exponent": f"{found.loc['correlation distance', 'seconds by probes']:.1f}",
     }
 
 
