@@ -128,7 +128,7 @@ figures.table(
 # The source has accuracy {glue:text}`source_accuracy` on {glue:text}`n_test` test images. The table has means over models, lowest and highest in brackets. Innocent models come first, then stolen
 # models that were made without the weights. *Queries* are each model's own training images, shifted and flipped as it saw them; the source was trained on those of the owner-data groups too.
 
-# %%
+# %% tags=["hide-input"]
 own = ["extract_label", "extract_probability"]
 everyone = pd.concat([independent, suspects.suspects(run, *own)])
 rows = suspects.group_table(everyone, by=("group",))

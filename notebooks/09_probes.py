@@ -133,6 +133,7 @@ figure = figures.bars(left, "images", "condition", label="images (logarithmic sc
 figures.show("probes_funnel", figure)
 
 # %% [markdown]
+# ::::{dropdown} Images left after each condition
 # :::{glue:figure} probes_funnel
 # :name: fig-probes-funnel
 # :alt: The bars get shorter downwards. The source gets {glue:text}`source_wrong` images wrong, and {glue:text}`all_wrong` of them are wrong for all surrogates too.
@@ -140,15 +141,14 @@ figures.show("probes_funnel", figure)
 # Images left after each condition. Of {glue:text}`pool`, the source gets {glue:text}`source_wrong` wrong, and {glue:text}`all_wrong` of these are wrong for all
 # {glue:text}`surrogates` surrogates too. The first {glue:text}`n` of them are the set.
 # :::
-#
-# A more accurate source leaves fewer mistakes and needs a larger probe split. If there are too few mistakes, the run stops and says so.
+# ::::
 #
 # ## The CutMix patch, redrawn
 #
 # In the released code (read) the patch is 6 of 32 pixels wide, its centre lies in a corner sixth of the image, and the box is the same for all images. Here it is drawn again with the
 # parameters of this page.
 
-# %%
+# %% tags=["hide-input"]
 plain = probes.normal(split, count)
 mixed = probes.cutmix(split, count, patch, position, run.profile.seed)
 changed = (mixed.pixels != plain.pixels).float().mean().item()

@@ -234,10 +234,10 @@ if len(radii):
 # %% [markdown]
 # ## What it costs
 #
-# *Access* is what making the probes needs of the source, *answers* the least that a suspect must show. *Models* counts surrogates + choosers that the owner trains; EWE trains the source
+# In the fold, *access* is what making the probes needs of the source, *answers* the least that a suspect must show. *Models* counts surrogates + choosers that the owner trains; EWE trains the source
 # itself. *Making* is the time to make {glue:text}`n` probes, and *with training* adds that of these models. *Queries* go to each suspect.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Costs by method", "code_prompt_hide": "Costs by method"}
 costs = comparison.cost_texts(data["costs"], list(keys))
 names = {"whole_m": "SAC-m", "whole_w": "SAC-w", "whole_ipguard": "IPGuard", "whole_cae": "CAE"}
 figures.say(**{name: costs.loc[method, "with training"] for name, method in names.items()})
