@@ -74,7 +74,7 @@ figures.say(shown="; ".join(columns), lead=lead, margin=f"{margin:.2f}")
 #
 # A {term}`reference run` is a whole run of a profile, from data to tables, repeated with several seeds. Each seed gives another source, other splits, and other stolen and independent
 # models. This page shows {glue:text}`shown`. The tables of a reference lie in `results/<profile>/` with a column `seed`, beside the numbers of the probe images and the provenance of
-# each source. A test of the repository computes every AUC again from the distances. {doc}`../17_scaling` says how to make the models again and how to add a source.
+# each source. A test of the repository computes every AUC again from the distances. {doc}`../18_scaling` says how to make the models again and how to add a source.
 
 # %% tags=["hide-cell"]
 facts = pd.DataFrame({name: references.facts(name) for name in loaded})

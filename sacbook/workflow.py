@@ -337,7 +337,7 @@ def pack_offline(
     parts = {
         "book": (build / "html", "The book"),
         "book.pdf": (_print_pdf(loaded), "The book as one PDF"),
-        "book/18_teaching.html": (build / "html/18_teaching.html", "The lab, a lesson, a project"),
+        "book/19_teaching.html": (build / "html/19_teaching.html", "The lab, a lesson, a project"),
         "handouts": (build / "handouts", "Hand-outs: exercises as notebooks"),
         "slides": (build / "slides", "Slides"),
     }

@@ -17,7 +17,7 @@ new ones, never over old ones; only `query --url` uses the network. A verdict is
 ```{{admonition}} What you will learn
 :class: tip
 Every option of every verb, the services that are known by name, how to describe another, and what
-the file of a verdict holds. {{doc}}`16_own_model` shows them in use.
+the file of a verdict holds. {{doc}}`17_own_model` shows them in use.
 ```
 
 This page is made from the code of the command.

@@ -40,6 +40,16 @@ HABITS = {
     "chain_quantised": (CHAIN, "int8"),
 }
 """Families and strengths of stolen models that the zoo has already."""
+EVERYTHING = (
+    *services.CHANGED_IMAGES,
+    *(
+        f"{trick} {strength:g}"
+        for trick, strengths in thieves.TRICKS.items()
+        for strength in strengths
+    ),
+    f"{ACCUSER} {disputes.WORSE}",
+)
+"""Families, and single settings, that full runs alone can have."""
 LOOKS = (100, 300, 1000, 2000, 4000)
 """Numbers of answers at which the table says who has been accused by then."""
 COLUMNS = ["regime", "family", "strength", "group", "score", "auc", "low", "high", "found"]

@@ -36,7 +36,7 @@ def test_the_length_of_an_answer_does_not_give_it_away():
 
 def test_every_numbered_chapter_but_teaching_has_a_quiz():
     numbered = [*home().glob("book/[0-9]*.md"), *home().glob("notebooks/[0-9]*.py")]
-    assert {path.stem for path in numbered} - {"18_teaching"} == set(QUIZ)
+    assert {path.stem for path in numbered} - {"19_teaching"} == set(QUIZ)
 
 
 def test_questions_are_staged_as_a_script(tmp_path):

@@ -11,7 +11,7 @@ import yaml
 from sacheck.service import Service
 from sacutils import files
 
-PAGE = (files.home() / "book" / "16_own_model.md").read_text(encoding="utf-8")
+PAGE = (files.home() / "book" / "17_own_model.md").read_text(encoding="utf-8")
 BLOCKS = {
     name: text
     for name, text in re.findall(

@@ -289,7 +289,7 @@ figures.say(
 # sacheck verify simple suspect.json --independent independent/
 # ```
 #
-# The exit code of `verify` is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*: too few siblings or controls. A whole example to copy and paste is in {doc}`/16_own_model`. A file from a stranger is read, and never executed.
+# The exit code of `verify` is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*: too few siblings or controls. A whole example to copy and paste is in {doc}`/17_own_model`. A file from a stranger is read, and never executed.
 
 # %% [markdown] tags=["exercise"]
 # ## On your own
