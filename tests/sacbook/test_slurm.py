@@ -87,7 +87,7 @@ def test_killed_and_drained_jobs_change_no_table(tmp_path):
             # what was killed is handed in again, and waits
             wait_until(lambda states: len(states) == 2 and states[1] == "PENDING", process)
             subprocess.run([*update, "State=RESUME"], check=True)
-            code = process.wait(600)
+            code = process.wait(1800)
         finally:
             process.kill()
         assert code == 0, output.read_text()
