@@ -41,13 +41,13 @@ MODULES = [
     "papermill",
     "jupytext",
     "sacutils.run",
-    "sacutils.figures",
     "sacutils.studies.comparison",
     "sacutils.studies.verdicts",
     "sacbook.pages",
     "sacbook.workflow",
 ]
-"""What the server imports before its first job."""
+"""What the server imports before its first job; not :mod:`sacutils.figures`, which chooses how all
+that is drawn is shown."""
 
 
 @contextmanager

@@ -253,7 +253,7 @@ ZEST, IPGUARD = {"Zest", "Zest (equal queries)"}, {"IPGuard", "IPGuard (QuRD)"}
         ("rivals/fbi.py", "whatever the symbols", "however the symbols", set()),
         ("studies/comparison.py", "max(2, len", "max(3, len", set(rivals.NAMES)),
         ("studies/tables.py", "round(float(value), 12)", "round(float(value), 11)", set()),
-        ("correlation.py", "(1 - unit @ unit.mT) / 2", "(1 - unit @ unit.mT) / 3", set()),
+        ("correlation.py", ".add_(1).div_(2)", ".add_(1).div_(3)", set()),
     ],
 )
 def test_an_edit_measures_what_it_touches_again(run, unedited, copied, file, old, new, stale):
