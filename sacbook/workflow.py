@@ -143,12 +143,13 @@ def book(
 ) -> None:
     """Train what is missing, execute the notebooks, render the book; interrupt it at will."""
     loaded = load_profile(profile, replaced(seed, values, full))  # refuses a wrong value
+    cluster = _cluster(executor, cores) if executor else None
     folder = _folder(loaded)
     busy = f"Another make book is at work in {folder}; wait until it has ended, or stop it."
     with files.locked(folder / "book", busy):
         for place in (home() / ".snakemake", folder, _build(loaded)):
             _prepare(place)
-        _make(loaded, cores, executor)
+        _make(loaded, cores or available_cores(), cluster)
     print(summary(loaded))
 
 
@@ -171,21 +172,21 @@ def _prepare(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _make(loaded: Profile, cores: int | None, executor: str | None) -> None:
+def _make(loaded: Profile, cores: int, cluster: Path | None) -> None:
     """Let Snakemake make what is missing or out of date in a run."""
     plan = jobs.plan(loaded)
     own = state.outdated(loaded, plan)
     tasks = state.to_make(loaded, plan, own)
     if not own:
         return
-    print(state.cost_of(tasks, cores or available_cores()), flush=True)
+    print(state.cost_of(tasks, cores), flush=True)
     kept = f"runs/{loaded.run_name}/.plan.json"
     jobs.write_plan(home() / kept, plan)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(home() / "Snakefile")]
-    if executor:
-        command += ["--profile", str(_cluster(executor, cores))]
+    if cluster:
+        command += ["--profile", str(cluster)]
     else:
-        command += ["--cores", str(cores or available_cores()), "--scheduler", "greedy"]
+        command += ["--cores", str(cores), "--scheduler", "greedy"]
     command += ["--keep-going", "--nolock"]
     command += ["--rerun-triggers", "params", "input", "--rerun-incomplete"]
     command += ["--quiet", "rules", "host", "reason", "--config", f"profile={loaded.name}"]
@@ -197,7 +198,7 @@ def _make(loaded: Profile, cores: int | None, executor: str | None) -> None:
     environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | os.environ
     pipe: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     # a cluster's scheduler counts what its own jobs use
-    with nullcontext({}) if executor else forked.server(environment) as place:
+    with nullcontext({}) if cluster else forked.server(environment) as place:
         pipe |= {"env": environment | place, "cwd": home(), "errors": "replace"}
         process = subprocess.Popen(command, **pipe)
         code = progress.follow(process, tasks, _folder(loaded) / "book.log")
