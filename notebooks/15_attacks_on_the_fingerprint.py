@@ -310,28 +310,24 @@ figures.table(
 # %% [markdown] tags=["exercise"]
 # ## On your own
 #
-# **1. The temperature trick.** Write `shown(z, t)`: the probabilities softmax(z / t) for logits `z` of one image. They must sum to 1 and keep the label.
+# **1. The temperature trick.** Write `softened(z, t)`: the probabilities softmax(z / t) for logits `z` of one image. They must sum to 1 and keep the label.
 # %% tags=["solution"]
-def shown(z, t):
+def softened(z, t):
     e = np.exp((np.asarray(z) - np.max(z)) / t)
     return e / e.sum()
 
 
 # %% tags=["test"]
-assert (
-    abs(shown([2.0, 0.0], 2).sum() - 1) + abs(shown([2.0, 0.0], 2)[0] - 1 / (1 + math.exp(-1)))
-    < 1e-9
-)
-
+assert abs(softened([2.0, 0.0], 2).sum() - 1) < 1e-9
+assert abs(softened([2.0, 0.0], 2)[0] - 1 / (1 + math.exp(-1))) < 1e-9
 
 # %% [markdown] tags=["exercise"]
 # **2. A leak.** The copies that choose probes are two students and, by mistake, an innocent that is judged later. Of 10,000 images they keep 100 on which all three repeat the source. The
-# innocent repeats it elsewhere with chance 0.5. Which share does it repeat on the 100, and which on 100 fresh ones, on average? Give `chosen` and `fresh`.
+# innocent repeats it elsewhere with chance 0.5. Which share does it repeat on the 100, and which on 100 fresh ones, on average? Give `on_chosen` and `on_fresh`.
 # %% tags=["solution"]
-chosen, fresh = 1.0, 0.5  # the choice made the agreement, and only a fresh choice shows it
+on_chosen, on_fresh = 1.0, 0.5  # the choice made the agreement, and only a fresh choice shows it
 # %% tags=["test"]
-assert (chosen, fresh) == (1, 0.5)
-
+assert (on_chosen, on_fresh) == (1, 0.5)
 
 # %% [markdown] tags=["exercise"]
 # **3. A false claim.** You are accused with a p-value of 0.001 from the sibling test. The accuser shows a source, 19 siblings and a script, all without dates. Which lie fits, and what do you ask for?
