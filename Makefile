@@ -27,7 +27,8 @@ BIN = .venv/bin
 PIP = "$(BIN)/python" -m pip install --quiet --no-compile --disable-pip-version-check
 SACBOOK = "$(BIN)/python" -m sacbook
 OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(SEED),--seed "$(SEED)") $(if $(FULL),--full)
-TESTS = tests/sacbook/test_custom.py tests/sacbook tests/sacutils tests/sacheck
+APART = $(addprefix tests/sacbook/test_,custom.py slurm.py workflow.py)
+TESTS = $(APART) tests/sacbook tests/sacutils tests/sacheck
 INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
@@ -44,11 +45,11 @@ test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the 
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/lint-imports"
 	@SAC_SET= $(SACBOOK) book --profile smoke
-	@$(MAKE) --no-print-directory --jobs 4 $(TESTS)
+	@$(MAKE) --no-print-directory --jobs 6 $(TESTS)
 
-# side by side, one process each; those of the book often wait for the browser
+# side by side, one process each; those of the book often wait, for the browser or for Slurm
 $(TESTS):
-	@"$(BIN)/python" -m pytest $@ $(if $(filter tests/sacbook,$@),--ignore tests/sacbook/test_custom.py)
+	@"$(BIN)/python" -m pytest $@ $(if $(filter tests/sacbook,$@),$(APART:%=--ignore %))
 
 cluster: .venv/.tools  ## the whole smoke run through a Slurm on this machine, against the one without (root and apt)
 	@SAC_SET= $(SACBOOK) book --profile smoke
