@@ -125,6 +125,11 @@ def _cluster(executor: str, cores: int | None) -> Path:
     if find_spec(f"snakemake_executor_plugin_{executor}") is None:
         missing = f"snakemake-executor-plugin-{executor}"
         raise UserError(f"{missing} is not installed; install it: pip install -e '.[cluster]'.")
+    if " " in sys.executable:
+        raise UserError(
+            f"{sys.executable} has a blank in its path, which the plugin for {executor} does not "
+            "quote; clone the repository into a folder without one."
+        )
     return folder
 
 

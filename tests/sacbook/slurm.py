@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sacbook import forked
+
 from .test_workflow import MADE, ROOT
 
 SCRIPT = Path(__file__).with_suffix(".sh")
@@ -50,7 +52,16 @@ def copied(target: Path, plugin: str) -> dict[str, str]:
         settings.write("slurm-status-command: squeue\n")
         settings.write("slurm-init-seconds-before-status-checks: 1\n")
     own = {"SAC_HOME": str(target), "OMP_NUM_THREADS": "1"}
-    return os.environ | own | {"PYTHONPATH": os.pathsep.join([str(target), plugin])}
+    own |= {"PYTHONPATH": os.pathsep.join([str(target), plugin])}
+    # a server of the tests would do the jobs outside of Slurm
+    return {k: v for k, v in os.environ.items() if k != forked.VARIABLE} | own
+
+
+def python(folder: Path) -> str:
+    """This Python under a path without a blank, which the plugin would not quote."""
+    link = folder / "environment"
+    link.symlink_to(sys.prefix, target_is_directory=True)
+    return str(link / "bin" / "python")
 
 
 def equal(made: Path, pattern: str) -> int:
@@ -66,7 +77,7 @@ def test_the_smoke_profile_runs_through_sbatch(tmp_path):
     home = tmp_path / "copy"
     with started(tmp_path / "slurm") as folder:
         environment = copied(home, folder)
-        command = [sys.executable, "-m", "sacbook", "book", "--profile", "smoke"]
+        command = [python(tmp_path), "-m", "sacbook", "book", "--profile", "smoke"]
         subprocess.run([*command, "--executor", "slurm"], cwd=home, env=environment, check=True)
         squeue = ["squeue", "--states=all", "--noheader", "--format=%i %T %M %m %C %k"]
         print(subprocess.run(squeue, capture_output=True, text=True).stdout)

@@ -41,7 +41,7 @@ def place(request, folder) -> dict[str, str]:
 @pytest.mark.parametrize(("word", "status"), [("end", 3), ("text", 1), ("raise", 1)])
 def test_streams_folder_environment_and_status_are_the_callers(folder, place, word, status):
     with start(folder, word, "two words", **place) as caller:
-        out, err = caller.communicate("from stdin", timeout=60)
+        out, err = caller.communicate("from stdin", timeout=300)
     pid, parent, torch = map(int, out.split())
     forks = place[forked.VARIABLE] != "/nowhere"
     assert (parent == os.getpid(), bool(torch)) == (not forks, forks) and pid != os.getpid()

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from urllib.parse import quote
@@ -71,7 +70,8 @@ def test_killed_and_drained_jobs_change_no_table(tmp_path):
             os.utime(marker, (0, 0))
 
         target = str(made.relative_to(home) / plan["tables"].output)
-        command = [sys.executable, "-m", "snakemake", target, "--profile", "profiles/slurm"]
+        command = [slurm.python(tmp_path), "-m", "snakemake", target]
+        command += ["--profile", "profiles/slurm"]
         # the value is the profile's own, so the run stays the same; its quotes must survive
         command += ["--config", "profile=smoke", "overrides=" + quote('{"full": true}')]
         # too little for the first attempt
