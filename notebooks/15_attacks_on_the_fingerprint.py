@@ -165,16 +165,16 @@ against_accuracy("attacks_doors", doors)
 # probes of a score counts as farthest away.
 # :::
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Found and accused, by disturbance", "code_prompt_hide": "Found and accused, by disturbance"}
 touched = [attacked.PLAIN, *services.LABELS_TOUCHED, *doors]
 listed(touched, f"{group}: found / innocents accused who do the same")
 
 # %% [markdown]
 # ## The thief adapts
 #
-# Some thieves of the zoo have other habits, or go on after the theft.
+# Some thieves of the zoo have other habits, or go on after the theft; the fold has how often they are found.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Thieves of the zoo: found and accused", "code_prompt_hide": "Thieves of the zoo: found and accused"}
 listed([attacked.PLAIN, attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
 
 # %% [markdown]
@@ -189,10 +189,10 @@ against_accuracy("attacks_thieves", list(thieves.TRICKS), of="Extract-L")
 # :name: fig-attacks-thieves
 # :alt: AUC over accuracy for thieves that train against SAC, against the sibling test, or mix in own labels, one curve for each of five scores.
 #
-# Thieves who train against a score, and thieves who need the source less and less. Strengths are those of the table.
+# Thieves who train against a score, and thieves who need the source less and less. The fold below has the strengths, and the price.
 # :::
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Adaptive thieves in tables, with their price", "code_prompt_hide": "Adaptive thieves in tables, with their price"}
 price = [
     {
         "trick": name, "asks for": "probabilities" if name in thieves.NEED_PROBABILITIES else "labels",
