@@ -3,10 +3,10 @@ const done = arguments[arguments.length - 1];
 
 // The pages are alike, and a page has thousands of cells and of words of code that differ in nothing but their text. So the
 // first of a kind is audited in all pages that this browser reads one after the other. A kind is an element's tag and classes
-// with those of its parent and grandparent. What is known goes, unless it holds something new, a list or a page needs it, or
-// it names a link or a button. Returns what is to be audited.
+// with those of its parent and grandparent. What is known goes, unless it holds something new, a list, a page or the theme's
+// script needs it, or it names a link or a button. Returns what is to be audited.
 function thin() {
-  const needed = "main, h1, dt, dd, summary, input, label, a *, button *, summary *, label *";
+  const needed = "main, header, h1, dt, dd, summary, input, label, a *, button *, summary *, label *";
   const name = (element) => `${element.tagName}.${element.getAttribute("class") ?? ""}`;
   const kinds = new Map();
   for (const element of document.body.querySelectorAll("*")) {
