@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -85,6 +86,18 @@ def test_formulas_are_typeset(light):
     assert sum(page.facts["formulas"] for page in light) > 0
     none(problems(light, "rawMaths"))
     none(problems(light, "mathErrors"))
+
+
+def test_no_markup_is_left_in_the_prose(html):
+    # a fence of backticks whose first line holds one more is no directive, and nobody warns
+    found = {}
+    for name in browser.toc_pages(html):
+        main = BeautifulSoup((html / name).read_text(encoding="utf-8"), "html.parser").main
+        for code in main(["code", "script", "style"]):
+            code.decompose()
+        left = re.findall(r"(?:```|:::)\{[\w:-]+\}", main.get_text())
+        found |= {name: left} if left else {}
+    assert found == {}
 
 
 def test_internal_links_and_anchors_resolve(html):
