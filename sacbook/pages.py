@@ -39,6 +39,8 @@ from . import portable as markup
 from .finish import finish
 from .parameters import Changes
 
+PATIENCE = 600
+"""Seconds in which a kernel must have started, however busy the machine is."""
 INDEX = "# Pages with other values\n\nNotebooks with changed parameters, beside the book of the run"
 PLACE = '<div class="explorer"></div>'
 """Where a page shows the explorer, in its source and in its HTML."""
@@ -93,9 +95,16 @@ def run_cells(notebook: Any, output: Path, folder: Path) -> Any:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     nbformat.write(notebook, output)
-    options = {"kernel_name": "python3", "cwd": folder, "progress_bar": False} | forked.kernels()
-    quiet = ["--IPKernelApp.log_level=ERROR"]
-    papermill.execute_notebook(output, output, extra_arguments=quiet, **options)
+    papermill.execute_notebook(
+        output,
+        output,
+        kernel_name="python3",
+        cwd=folder,
+        progress_bar=False,
+        start_timeout=PATIENCE,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        **forked.kernels(),
+    )
     executed = nbformat.read(output, as_version=4)
     clean(executed)
     markup.state_alternatives(executed)

@@ -31,7 +31,7 @@ def passes(*parts: str) -> bool:
     code = "\n".join([NEEDED, *parts, f"print({word!r})"])
     command = [sys.executable, "-c", "import sys; exec(sys.stdin.read())"]
     try:
-        done = subprocess.run(command, input=code, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, input=code, capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0 and done.stdout.endswith(f"{word}\n")

@@ -397,6 +397,7 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     """Read ``profiles/<name>.yaml`` and check it whole, with each of its variants.
 
     `overrides` are values to replace, by dotted path: ``{"seed": 1, "recipes.prune.epochs": 30}``.
+    So is what the file holds as ``full_run``, which a full run has instead of the file's values.
     An unknown name or parameter, a value of the wrong type or range, and values that do not fit
     each other raise a ``UserError``.
     """
@@ -417,10 +418,17 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
             raise UserError(f"{path.name}: base = {base!r} is no other profile; there are {known}.")
         inherited = yaml.safe_load((path.parent / f"{base}.yaml").read_text(encoding="utf-8"))
         values = _replaced(inherited, values, f"profile {name!r}")
+    more = values.pop("full_run", {})
+    if not isinstance(more, dict):
+        raise UserError(f"{path.name}: full_run = {more!r} holds no values by dotted path.")
     # a seed that is the profile's own is the same run, whether it was given or not
     own = {key: values.get(key, Profile.model_fields[key].default) for key in ("seed", "full")}
     given = (overrides or {}).items()
     overrides = {key: value for key, value in given if key not in own or value != own[key]}
+    larger = _replaced(values, more, f"profile {name!r}, full_run")
+    _checked(larger, name, {}, f"profile {name!r}, full_run")
+    if overrides.get("full", own["full"]):
+        values = larger
     profile = _checked(values, name, overrides, f"profile {name!r}")
     for key, variant in profile.variants.items():
         origin = f"profile {name!r}, variant {key!r}"

@@ -270,8 +270,8 @@ def plan(profile: Profile) -> dict[str, Spec]:
             for i in range(count):
                 name = f"overlap {fraction * 100:g}%({architecture})#{i}"
                 add(name, "overlap", architecture, i, None, fraction)
-    kinds = [kind for kind, count in students.items() for _ in range(count)]
-    for i, architecture in enumerate(kinds):
+    # round by round, so that a run with more students has those of one with fewer
+    for i, architecture in enumerate(zoo.students * zoo.extracted_per_student):
         teacher = f"sibling({zoo.source})#{i % zoo.siblings}"
         name = f"{teacher} > student_of_sibling({architecture})#{i // zoo.siblings}"
         add(name, "student_of_sibling", architecture, i // zoo.siblings, teacher)

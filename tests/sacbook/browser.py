@@ -93,8 +93,8 @@ def chromium(profile: Path) -> Iterator[WebDriver]:
     )
     service = (webdriver.EdgeService if edge else webdriver.ChromeService)(driver)
     session = (webdriver.Edge if edge else webdriver.Chrome)(options, service)
-    session.set_script_timeout(60)
-    session.set_page_load_timeout(60)
+    session.set_script_timeout(300)
+    session.set_page_load_timeout(300)
     try:
         yield session
     finally:

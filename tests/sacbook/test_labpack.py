@@ -69,7 +69,7 @@ def printed(lab: Path, unpacked: Path) -> list[str]:
     """
     notebooks = [str(lab / "lab_solutions.ipynb"), str(unpacked / "lab.ipynb")]
     command = [sys.executable, "-c", RUNNER, json.dumps(BLOCKED), *notebooks]
-    done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout.split("END\n")
 

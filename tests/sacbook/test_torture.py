@@ -152,7 +152,7 @@ def test_two_processes_that_share_a_zoo_train_nothing_twice(tiny, tmp_path):
     said.touch()
     with files.locked(run.zoo.path(NOISY)):  # so that both have to wait
         children = [fork(lambda: run.zoo.get(NOISY), said) for _ in range(2)]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while said.read_text().count("waiting for it") < 2:
             assert time.monotonic() < deadline, said.read_text()
             time.sleep(0.01)
@@ -171,7 +171,7 @@ def unshared(script: str) -> subprocess.CompletedProcess:
         pytest.skip("this system lets nobody mount a file system of his own (unshare -rm)")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
     command = ["unshare", "-rm", "sh", "-ec", script]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 WRITE = """

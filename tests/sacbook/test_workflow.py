@@ -67,7 +67,7 @@ def snakemake(folder: Path, *config: str) -> subprocess.CompletedProcess:
     # code and data are those of the folder, whatever is installed
     environment = os.environ | {"PYTHONPATH": str(folder), "SAC_HOME": str(folder)}
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
 
 
@@ -284,7 +284,7 @@ def run_verb(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     command = [sys.executable, "-m", "sacbook.forked", "sacbook", *arguments]
     environment = os.environ | environment
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
     )
 
 

@@ -215,9 +215,26 @@ def test_profile_with_a_base_is_that_profile_with_some_values_replaced(written):
     assert load_profile("mine", {"recipes.source.pad": 1}).recipes.source.pad == 1
 
 
+def test_full_run_has_values_of_its_own_and_what_is_given_wins(written):
+    more = "full_run: {zoo.siblings: 14, zoo.controls: {vgg_bn_s: 2}}\n"
+    written(mine=f"base: smoke\nfull: false\n{more}")
+    smoke, small, full = (
+        load_profile(name, given).zoo
+        for name, given in (("smoke", {}), ("mine", {}), ("mine", {"full": True}))
+    )
+    assert small == smoke and full.siblings == 14 and full.controls == {"vgg_bn_s": 2}
+    assert full.model_copy(update={"siblings": 12, "controls": smoke.controls}) == smoke
+    given = load_profile("mine", {"full": True, "zoo.siblings": 15, "zoo.controls.resnet_s": 1})
+    assert given.zoo.siblings == 15 and given.zoo.controls == {"vgg_bn_s": 2, "resnet_s": 1}
+    assert load_profile("mine", {"full": True}).run_name == "mine-full"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("base: smoke\nfull_run: 3", ["mine.yaml: full_run = 3", "dotted path"]),
+        ("base: smoke\nfull_run: {zoo.sibs: 3}", ["full_run", "zoo.sibs", "siblings"]),
+        ("base: smoke\nfull: false\nfull_run: {zoo.siblings: 1}", ["full_run", "zoo.siblings"]),
         ("base: smok", ["mine.yaml: base = 'smok'", "no other profile", "smoke"]),
         ("base: mine", ["mine.yaml: base = 'mine'", "no other profile", "smoke"]),
         ("base: [smoke]", ["base = ['smoke']", "no other profile"]),
