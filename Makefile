@@ -27,13 +27,13 @@ BIN = .venv/bin
 PIP = "$(BIN)/python" -m pip install --quiet --no-compile --disable-pip-version-check
 SACBOOK = "$(BIN)/python" -m sacbook
 OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(SEED),--seed "$(SEED)") $(if $(FULL),--full)
-APART = $(addprefix tests/sacbook/test_,custom.py slurm.py workflow.py)
-TESTS = $(APART) tests/sacbook tests/sacutils tests/sacheck
+ALONE = $(addprefix tests/sacbook/test_,custom.py slurm.py workflow.py) tests/sacheck/test_own_model.py
+TESTS = $(ALONE) tests/sacbook tests/sacutils tests/sacheck
 INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
 
-.PHONY: book test $(TESTS) cluster notebook compare handouts slides pdf offline benchmarks status torture lab clean help
+.PHONY: book test smoke $(TESTS) cluster notebook compare handouts slides pdf offline benchmarks status torture lab clean help
 
 book: $(if $(EXECUTOR),.venv/.cluster,$(INSTALLED))  ## train what is missing, execute the notebooks, render the book (PROFILE= SEED= SET="key=value" FULL=1 TORCH=cpu CORES= EXECUTOR=slurm)
 	@cat $(INSTALLED)
@@ -44,15 +44,17 @@ test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the 
 	@"$(BIN)/ruff" format --check .
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/lint-imports"
-	@SAC_SET= $(SACBOOK) book --profile smoke
 	@$(MAKE) --no-print-directory --jobs 6 $(TESTS)
 
-# side by side, one process each; those of the book often wait, for the browser or for Slurm
-$(TESTS):
-	@"$(BIN)/python" -m pytest $@ $(if $(filter tests/sacbook,$@),$(APART:%=--ignore %))
-
-cluster: .venv/.tools  ## the whole smoke run through a Slurm on this machine, against the one without (root and apt)
+smoke: .venv/.tools
 	@SAC_SET= $(SACBOOK) book --profile smoke
+
+# side by side, one process each; those of the book often wait, for the browser or for Slurm
+$(filter-out tests/sacheck/test_own_model.py,$(TESTS)): smoke
+$(TESTS):
+	@"$(BIN)/python" -m pytest $@ $(patsubst %,--ignore %,$(filter $@/%,$(ALONE)))
+
+cluster: smoke  ## the whole smoke run through a Slurm on this machine, against the one without (root and apt)
 	@"$(BIN)/python" -m pytest -s tests/sacbook/slurm.py
 
 notebook: $(INSTALLED)  ## execute one notebook with parameters: NAME=04_extraction ARGS="-p key value" (PROFILE= SEED= SET= FULL=1)

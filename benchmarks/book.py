@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from sacbook import jobs
-from sacbook.workflow import available_cores
+from sacbook.forked import available_cores
 from sacutils import files, steps
 from sacutils.profiles import Profile, load_profile
 

@@ -50,6 +50,12 @@ MODULES = [
 that is drawn is shown."""
 
 
+def available_cores() -> int:
+    """The number of processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 @contextmanager
 def server(environment: Mapping[str, str] = os.environ) -> Iterator[dict[str, str]]:
     """A server for as long as the context lasts; gives what callers need in their environment."""

@@ -15,9 +15,11 @@ import shutil
 import time
 from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import nbformat
 import yaml
@@ -231,7 +233,9 @@ def build(stage_dir: Path, html_dir: Path) -> None:
     """Render what :func:`stage` gathered to HTML. A ``UserError`` if the build reports an error or
     a warning; the old HTML then stays.
     """
-    from jupyter_book.cli.main import main as jupyter_book
+    import jupyter_book.sphinx
+    from jupyter_book.cli.main import main as jupyter_book_command
+    from sphinx.application import Sphinx
 
     stage_dir, html_dir = stage_dir.resolve(), html_dir.resolve()
     # autodoc writes into the annotations of pydantic's base class, after which no further
@@ -250,9 +254,16 @@ def build(stage_dir: Path, html_dir: Path) -> None:
     # Within this process: a child would go on writing here after this process has been killed.
     command = ["build", "-W", "-n", "--keep-going", "--path-output", str(work), str(stage_dir)]
     log = io.StringIO()
+    # its command has no option for parallel work, and not all extensions that can do it say so
+    parallel = partial(jupyter_book.sphinx.build_sphinx, jobs=forked.available_cores())
     try:
-        with redirect_stdout(log), redirect_stderr(log):
-            jupyter_book(command, standalone_mode=False)
+        with (
+            redirect_stdout(log),
+            redirect_stderr(log),
+            patch.object(jupyter_book.sphinx, "build_sphinx", parallel),
+            patch.object(Sphinx, "is_parallel_allowed", lambda *_: True),
+        ):
+            jupyter_book_command(command, standalone_mode=False)
     except (SystemExit, RuntimeError):
         lines = _plain(log.getvalue()).splitlines()
         problems = [line for line in lines if re.search(r"WARNING|ERROR|CRITICAL", line)]

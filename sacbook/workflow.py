@@ -105,12 +105,6 @@ def _build(profile: Profile) -> Path:
     return home() / "_build" / profile.run_name
 
 
-def available_cores() -> int:
-    """The number of processor cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def _cluster(executor: str, cores: int | None) -> Path:
     """The folder of Snakemake's settings for a cluster; a ``UserError`` if there is none, its
     plugin is not installed, or `cores` are given, which are of this machine.
@@ -154,7 +148,7 @@ def book(
     with files.locked(folder / "book", busy):
         for place in (home() / ".snakemake", folder, _build(loaded)):
             _prepare(place)
-        _make(loaded, cores or available_cores(), cluster)
+        _make(loaded, cores or forked.available_cores(), cluster)
     print(summary(loaded))
 
 
@@ -217,7 +211,7 @@ def status(
     profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
 ) -> None:
     """Say what a run has, what is out of date and why, and what it costs to make."""
-    print(state.text(load_profile(profile, replaced(seed, values, full)), available_cores()))
+    print(state.text(load_profile(profile, replaced(seed, values, full)), forked.available_cores()))
 
 
 @app.command(
