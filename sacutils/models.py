@@ -135,16 +135,17 @@ def _resnet(channels: int, classes: int) -> nn.Module:
 
 
 def _densenet(channels: int, classes: int) -> nn.Module:
-    first = [*_conv(channels, 12, 3, 2), _dense(12, 10), _dense(22, 10)]
+    # multiples of eight channels, for which processors have fast convolutions
+    first = [*_conv(channels, 16, 3, 2), _dense(16, 8), _dense(24, 8)]
     between = [*_conv(32, 24, 1), nn.AvgPool2d(2)]
     second = [_dense(24, 16), _dense(40, 16), _dense(56, 16), nn.BatchNorm2d(72), nn.ReLU(True)]
     return _trunk([*first, *between, *second], 72, classes)
 
 
 def _mobilenet(channels: int, classes: int) -> nn.Module:
-    shapes = [(12, 12, 1, 2), (12, 24, 2, 3), (24, 24, 1, 3), (24, 40, 2, 3)]
+    shapes = [(16, 16, 2, 1), (16, 32, 1, 2), (32, 32, 1, 2), (32, 48, 2, 2)]
     blocks = [_inverted(*shape) for shape in shapes]
-    return _trunk([*_conv(channels, 12, 3, 2), *blocks, *_conv(40, 96, 1)], 96, classes)
+    return _trunk([*_conv(channels, 16, 3, 2), *blocks, *_conv(48, 96, 1)], 96, classes)
 
 
 def _torchvision(name: str, channels: int, classes: int) -> nn.Module:
