@@ -98,6 +98,7 @@ def model_digests(profile: Profile, group: str) -> list[str]:
     return [digests[spec.name] for spec in groups(profile)[group]]
 
 
+@cache
 def ancestors(profile: Profile, group: str) -> list[str]:
     """Groups that must be finished before `group` can start."""
     trained_in = {
@@ -112,10 +113,23 @@ def ancestors(profile: Profile, group: str) -> list[str]:
 
 
 def cost(profile: Profile, group: str) -> int:
-    """Rough cost of a group, in passes over the images: the longest job should start first."""
+    """Rough cost of a group, in passes over the images."""
     own = profile_of(profile, group)
-    recipes = [steps.recipe_of(own, spec.step) for spec in groups(profile)[group]]
-    return round(sum(recipe.epochs * recipe.share for recipe in recipes))
+    passes = 0.0
+    for spec in groups(profile)[group]:
+        recipe = steps.recipe_of(own, spec.step)
+        each = 1 + getattr(recipe, "pgd_steps", 0)  # a search for each image, before it is learnt
+        passes += recipe.epochs * recipe.share * each
+    return round(passes)
+
+
+@cache
+def urgency(profile: Profile, group: str) -> int:
+    """Cost of a group and of the longest chain of those that wait for it; the highest starts first,
+    so that no long job is left for the end.
+    """
+    behind = [other for other in groups(profile) if group in ancestors(profile, other)]
+    return cost(profile, group) + max((urgency(profile, other) for other in behind), default=0)
 
 
 def contents(*paths: Path) -> dict[str, str]:
@@ -192,7 +206,7 @@ def plan(profile: Profile) -> dict[str, Job]:
         made = steps.made_from(profile_of(profile, group))
         made = [made[spec.name] for spec in groups(profile)[group]]
         kinds = {part: [model[part] for model in made] for part in steps.MADE_FROM}
-        add(f"train-{group}", ["data", *parents], cost(profile, group), **kinds)
+        add(f"train-{group}", ["data", *parents], urgency(profile, group), **kinds)
         if group.startswith("variant-"):
             marked[group.removeprefix("variant-")] = digests
         else:

@@ -32,9 +32,10 @@ def test_variants_are_batches_of_full_runs_only():
     extra = set(jobs.groups(full)) - set(jobs.groups(default))
     variants = {f"variant-{name}" for name in default.variants}
     assert variants <= extra and variants
-    # what else there is belongs to full runs too
-    others = [spec.step for group in extra - variants for spec in jobs.groups(full)[group]]
-    assert all(steps.STEPS[step].full for step in others)
+    # what else there is belongs to full runs too, or to an architecture that only they have
+    more = set(full.zoo.students) - set(default.zoo.students)
+    others = [spec for group in extra - variants for spec in jobs.groups(full)[group]]
+    assert all(steps.STEPS[spec.step].full or spec.architecture in more for spec in others)
     assert not set(jobs.groups(default)) - set(jobs.groups(full))
 
 
@@ -76,3 +77,16 @@ def test_cost_counts_passes_over_the_images():
     rungs = len(profile.recipes.prune.ladder)
     recipe = profile.recipes.prune
     assert jobs.cost(profile, "prune") == round(rungs * recipe.epochs * recipe.share)
+
+
+def test_what_long_jobs_wait_for_starts_before_them():
+    profile = load_profile("fashion")
+    costs = {group: jobs.cost(profile, group) for group in jobs.groups(profile)}
+    waiting = {group: jobs.ancestors(profile, group) for group in costs}
+    longest = max(cost for group, cost in costs.items() if "source" in waiting[group])
+    assert jobs.urgency(profile, "source") >= costs["source"] + longest
+    assert all(
+        jobs.urgency(profile, parent) > jobs.urgency(profile, group)
+        for group, parents in waiting.items()
+        for parent in parents
+    )
