@@ -27,8 +27,9 @@ BIN = .venv/bin
 PIP = "$(BIN)/python" -m pip install --quiet --no-compile --disable-pip-version-check
 SACBOOK = "$(BIN)/python" -m sacbook
 OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(SEED),--seed "$(SEED)") $(if $(FULL),--full)
-ALONE = $(addprefix tests/sacbook/test_,custom.py slurm.py workflow.py) tests/sacheck/test_own_model.py
-TESTS = $(ALONE) tests/sacbook tests/sacutils tests/sacheck
+ALONE = $(addprefix tests/sacbook/test_,custom.py slurm.py workflow.py)
+RUN = $(addprefix tests/sacheck/test_,check.py fingerprint.py)
+TESTS = $(ALONE) tests/sacbook tests/sacutils tests/sacheck tests/sacheck.run
 INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
@@ -49,10 +50,11 @@ test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the 
 smoke: .venv/.tools
 	@SAC_SET= $(SACBOOK) book --profile smoke
 
-# side by side, one process each; those of the book often wait, for the browser or for Slurm
-$(filter-out tests/sacheck/test_own_model.py,$(TESTS)): smoke
+# side by side, one process each; those of the book often wait, for the browser or for Slurm. Those of the owner's tool
+# that need no smoke run do not wait for it
+$(filter-out tests/sacheck,$(TESTS)): smoke
 $(TESTS):
-	@"$(BIN)/python" -m pytest $@ $(patsubst %,--ignore %,$(filter $@/%,$(ALONE)))
+	@"$(BIN)/python" -m pytest $(if $(filter %.run,$@),$(RUN),$@ $(patsubst %,--ignore %,$(filter $@/%,$(ALONE) $(RUN))))
 
 cluster: smoke  ## the whole smoke run through a Slurm on this machine, against the one without (root and apt)
 	@"$(BIN)/python" -m pytest -s tests/sacbook/slurm.py
