@@ -40,7 +40,7 @@ profile = "fashion"
 overrides = {}
 group = "Extract-L"  # one of Extract-L, Extract-P, Finetune-L, Pruning: stolen models behind the service
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
@@ -240,7 +240,7 @@ figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
 # Each lie moves the scores that it can reach. SAC and AKH take here the contested probes that the claimed source gets wrong.
 # :::
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Innocents accused, by lie", "code_prompt_hide": "Innocents accused, by lie"}
 text = [f"{one['accused']:.0%} → {one['found']:.0%}" for one in lied.to_dict("records")]
 told = tables.wide(lied.assign(text=text), "strength", "score").drop(columns="SAC-w")
 figures.table(told, caption="Innocents accused, honestly → with the lie")

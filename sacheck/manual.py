@@ -81,8 +81,13 @@ def page() -> str:
         title = f"sacheck {name}".strip()
         parts.append(f"## {title}\n\n```text\n{_help(*name.split())}\n```\n\n")
     schema = json.dumps(case.schema(), indent=1)
-    parts += [_exit_codes(), PYTHON, COMPLETION, SERVICES, _services(), FIELDS, _fields()]
-    return "".join([*parts, VERDICT, f":::{{dropdown}} The schema\n```json\n{schema}\n```\n:::\n"])
+    parts += [_exit_codes(), PYTHON, COMPLETION, SERVICES, _folded("The services", _services())]
+    parts += [FIELDS, _folded("All fields", _fields())]
+    return "".join([*parts, VERDICT, _folded("The schema", f"```json\n{schema}\n```\n")[:-1]])
+
+
+def _folded(title: str, text: str) -> str:
+    return f":::{{dropdown}} {title}\n{text.rstrip()}\n:::\n\n"
 
 
 def _help(*name: str) -> str:
