@@ -56,7 +56,7 @@ import torch
 from IPython.display import Markdown
 from sklearn.metrics import confusion_matrix
 
-from sacutils import data, evaluation, figures, training
+from sacutils import data, evaluation, figures, steps, training
 from sacutils.run import open_run, provenance_line
 from sacutils.studies import suspects
 
@@ -77,7 +77,7 @@ record, source = run.zoo.record(run.zoo.source), run.zoo.get(run.zoo.source)
 # %% tags=["remove-cell"]
 size = " × ".join(str(side) for side in splits["owner"].pixels.shape[1:])
 figures.say(needs=suspects.needs(run, "source"), data_name=run.profile.data.name, size=size)
-figures.say(n_classes=len(classes), regime=suspects.regime(run.profile), pad=pads["shifted"])
+figures.say(n_classes=len(classes), regime=steps.regime(run.profile), pad=pads["shifted"])
 
 # %% [markdown]
 # ## The images
@@ -189,7 +189,7 @@ figures.curves(frame, "epoch", "value", role="model", **axes)
 # A thief without the weights asks the source about images *as their own training shifts and flips them*, here by up to {glue:text}`pad` pixels ({doc}`04_extraction`). What the answers
 # are worth depends on whether the source has seen such images. So there are two {term}`regimes <regime>`:
 #
-# - **one augmentation for everybody**, the default. Source, students and independent models shift their images alike, as the students of the released code do; how its source was trained is not published.
+# - **one augmentation** for everybody, the default. Source, students and independent models shift their images alike, as the students of the released code do; how its source was trained is not published.
 # - **source without augmentation**, the profiles `fashion_plain` and `cifar10_plain`. The source and the independent models never see a shifted image, and thieves ask about shifted images only.
 #
 # Here is the source of either regime, asked about the same attacker images, plain and shifted. Their true labels serve to examine it:

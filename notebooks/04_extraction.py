@@ -181,7 +181,7 @@ figures.table(shares, caption="The source on the images that it is asked about")
 # %% tags=["remove-cell"]
 figures.say(changed=shares["share"].iloc[-1], source_pad=recipes.source.pad)
 figures.say(independent_pad=recipes.independent.pad, student_pad=recipe.pad)
-figures.say(regime=suspects.regime(run.profile))
+figures.say(regime=steps.regime(run.profile))
 
 image = part.pixels[p.max(1).values.argmin()]
 copies = data.augment(image.expand(variants, *image.shape), recipe.pad, recipe.flip, generator)

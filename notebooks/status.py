@@ -26,7 +26,7 @@ from sacbook import costs
 from sacutils import figures, files, steps
 from sacutils.files import home
 from sacutils.run import open_run, provenance_line
-from sacutils.studies import suspects, tables
+from sacutils.studies import tables
 
 run = open_run(profile, overrides)
 figures.use_style()
@@ -40,7 +40,7 @@ rows = {
     "full run": "yes"
     if run.profile.full
     else "no: ablations, the watermark and thieves in other styles are shown from the reference runs",
-    "regime": suspects.regime(run.profile),
+    "regime": steps.regime(run.profile),
     "seed": run.profile.seed,
     "device": run.device.type,
     "hardware": made["hardware"],

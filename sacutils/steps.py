@@ -310,8 +310,10 @@ def recipe_of(profile: Profile, step: str) -> Recipe:
 
 def regime(profile: Profile) -> str:
     """Whether the source was trained on images that were shifted as a thief's queries are."""
-    same = profile.recipes.source.pad == profile.recipes.extract_label.pad
-    return "one augmentation" if same else "source without augmentation"
+    source, queries = profile.recipes.source.pad, profile.recipes.extract_label.pad
+    if source == queries:
+        return "one augmentation"
+    return "source without augmentation" if source == 0 else "source and thieves shift differently"
 
 
 def image_count(profile: Profile, step: str) -> int:

@@ -5,7 +5,6 @@ import torch
 
 from .. import evaluation, models, steps, training
 from ..probes import PUBLISHED
-from ..profiles import Profile
 from ..run import Run
 from ..steps import LABELS, STEPS
 from .tables import strangers
@@ -36,14 +35,6 @@ MEASURES = {
     "query_fidelity": "fidelity on queries",
 }
 """What the records measure of a model, in the words of the tables."""
-
-
-def regime(profile: Profile) -> str:
-    """Whether the source was trained on images shifted as far as those that students ask about."""
-    source, students = profile.recipes.source.pad, profile.recipes.extract_label.pad
-    if source == students:
-        return "one augmentation for everybody"
-    return "source without augmentation" if source == 0 else "source and students shift differently"
 
 
 def suspects(run: Run, *kinds: str) -> pd.DataFrame:

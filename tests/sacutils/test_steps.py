@@ -282,8 +282,8 @@ def test_regime_says_whether_the_source_saw_what_thieves_ask(name):
     expected = plain if name.endswith("_plain") else "one augmentation"
     assert steps.regime(load_profile(name)) == expected
     pad = load_profile(name).recipes.extract_label.pad
-    assert steps.regime(load_profile(name, {"recipes.source.pad": pad + 1})) == plain
-    assert steps.regime(load_profile(name, {"recipes.source.pad": pad})) == "one augmentation"
+    for source, word in ((0, plain), (pad, "one augmentation"), (pad + 1, "differently")):
+        assert word in steps.regime(load_profile(name, {"recipes.source.pad": source}))
 
 
 def test_variant_retrains_what_it_changes_and_shares_the_rest():

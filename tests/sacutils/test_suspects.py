@@ -48,20 +48,6 @@ def test_a_stranger_is_the_mean_independent_model_on_attacker_data(run):
     assert suspects.stranger(run) == pytest.approx(sum(values) / len(values))
 
 
-@pytest.mark.parametrize(
-    ("pads", "word"),
-    [((1, 1), "one augmentation"), ((0, 1), "without augmentation"), ((1, 2), "differently")],
-)
-def test_the_regime_is_read_off_the_recipes(run, pads, word):
-    recipes = run.profile.recipes
-    changed = {
-        step: getattr(recipes, step).model_copy(update={"pad": pad})
-        for step, pad in zip(("source", "extract_label"), pads, strict=True)
-    }
-    profile = run.profile.model_copy(update={"recipes": recipes.model_copy(update=changed)})
-    assert word in suspects.regime(profile)
-
-
 def test_one_value_has_no_extremes():
     assert suspects.spread(pd.Series([0.5])) == "50.0%"
 
