@@ -23,6 +23,7 @@ export PYTHONPATH =
 # a kernel of somebody else's, found there, would run the notebooks
 export JUPYTER_PATH =
 
+, = ,
 BIN = .venv/bin
 PIP = "$(BIN)/python" -m pip install --quiet --no-compile --disable-pip-version-check
 SACBOOK = "$(BIN)/python" -m sacbook
@@ -30,6 +31,8 @@ OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(SEED),--seed "$(SEED)")
 ALONE = $(addprefix tests/sacbook/test_,custom.py slurm.py workflow.py)
 RUN = $(addprefix tests/sacheck/test_,check.py fingerprint.py)
 TESTS = $(ALONE) tests/sacbook tests/sacutils tests/sacheck tests/sacheck.run
+# with what tests need, in one installation instead of two
+TOOLS = $(if $(filter test,$(MAKECMDGOALS)),$(,)test)
 INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
@@ -104,11 +107,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
 	@start=$$(date +%s) \
 	  $(if $(TORCH),&& $(PIP) --constraint constraints.txt --no-deps --force-reinstall --index-url https://download.pytorch.org/whl/$(TORCH) torch torchvision) \
-	  && $(PIP) --constraint constraints.txt --editable '.[check]' \
-	  && printf 'installation              %8s s\n' $$(( $$(date +%s) - start )) > $@
+	  && $(PIP) --constraint constraints.txt --editable '.[check$(TOOLS)]' \
+	  && printf 'installation              %8s s\n' $$(( $$(date +%s) - start )) > $@ \
+	  $(if $(TOOLS),&& touch .venv/.tools)
 
 .venv/.tools: $(INSTALLED)
-	@$(PIP) --constraint constraints.txt --editable '.[check,test]'
+	@test $@ -nt $(INSTALLED) || $(PIP) --constraint constraints.txt --editable '.[check,test]'
 	@touch $@
 
 .venv/.lab: $(INSTALLED)
