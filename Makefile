@@ -23,16 +23,12 @@ export PYTHONPATH =
 # a kernel of somebody else's, found there, would run the notebooks
 export JUPYTER_PATH =
 
-, = ,
 BIN = .venv/bin
 PIP = "$(BIN)/python" -m pip install --quiet --no-compile --disable-pip-version-check
 SACBOOK = "$(BIN)/python" -m sacbook
 OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(SEED),--seed "$(SEED)") $(if $(FULL),--full)
-ALONE = $(addprefix tests/sacbook/test_,custom.py slurm.py workflow.py)
-RUN = $(addprefix tests/sacheck/test_,check.py fingerprint.py)
-TESTS = $(ALONE) tests/sacbook tests/sacutils tests/sacheck tests/sacheck.run
-# with what tests need, in one installation instead of two
-TOOLS = $(if $(filter test,$(MAKECMDGOALS)),$(,)test)
+ALONE = $(addprefix tests/,sacbook/test_custom.py sacbook/test_slurm.py sacbook/test_workflow.py sacheck/test_check.py sacheck/test_fingerprint.py)
+TESTS = $(ALONE) tests/sacbook tests/sacutils tests/sacheck
 INSTALLED = .venv/.installed$(if $(TORCH),-$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is not known; it can be cpu, or left out))
 $(if $(filter-out 1,$(FULL)),$(error FULL=$(FULL) is not known; it can be 1, or left out))
@@ -53,11 +49,10 @@ test: .venv/.tools  ## lint, import contracts, a browser, all notebooks and the 
 smoke: .venv/.tools
 	@SAC_SET= $(SACBOOK) book --profile smoke
 
-# side by side, one process each; those of the book often wait, for the browser or for Slurm. Those of the owner's tool
-# that need no smoke run do not wait for it
+# side by side, one process each; those of the book often wait, for the browser or for Slurm. tests/sacheck needs no smoke run
 $(filter-out tests/sacheck,$(TESTS)): smoke
 $(TESTS):
-	@"$(BIN)/python" -m pytest $(if $(filter %.run,$@),$(RUN),$@ $(patsubst %,--ignore %,$(filter $@/%,$(ALONE) $(RUN))))
+	@"$(BIN)/python" -m pytest $@ $(patsubst %,--ignore %,$(filter $@/%,$(ALONE)))
 
 cluster: smoke  ## the whole smoke run through a Slurm on this machine, against the one without (root and apt)
 	@"$(BIN)/python" -m pytest -s tests/sacbook/slurm.py
@@ -111,8 +106,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  && printf 'installation              %8s s\n' $$(( $$(date +%s) - start )) > $@ \
 	  $(if $(TOOLS),&& touch .venv/.tools)
 
+# what tests need is installed with the packages, or after them where they are there
+.venv/.tools: TOOLS = ,test
 .venv/.tools: $(INSTALLED)
-	@test $@ -nt $(INSTALLED) || $(PIP) --constraint constraints.txt --editable '.[check,test]'
+	@test $@ -nt $(INSTALLED) || $(PIP) --constraint constraints.txt --editable '.[check$(TOOLS)]'
 	@touch $@
 
 .venv/.lab: $(INSTALLED)

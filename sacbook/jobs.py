@@ -115,21 +115,19 @@ def ancestors(profile: Profile, group: str) -> list[str]:
 def cost(profile: Profile, group: str) -> int:
     """Rough cost of a group, in passes over the images."""
     own = profile_of(profile, group)
-    passes = 0.0
-    for spec in groups(profile)[group]:
-        recipe = steps.recipe_of(own, spec.step)
-        each = 1 + getattr(recipe, "pgd_steps", 0)  # a search for each image, before it is learnt
-        passes += recipe.epochs * recipe.share * each
-    return round(passes)
+    return round(sum(steps.passes_of(own, spec) for spec in groups(profile)[group]))
 
 
-@cache
-def urgency(profile: Profile, group: str) -> int:
-    """Cost of a group and of the longest chain of those that wait for it; the highest starts first,
-    so that no long job is left for the end.
+def urgency(profile: Profile) -> dict[str, int]:
+    """Cost of each group with the longest chain of those that wait for it; the highest starts
+    first, so that no long job is left for the end.
     """
-    behind = [other for other in groups(profile) if group in ancestors(profile, other)]
-    return cost(profile, group) + max((urgency(profile, other) for other in behind), default=0)
+    costs = {group: cost(profile, group) for group in groups(profile)}
+    result = dict(costs)
+    for group in reversed(result):  # those that wait stand behind
+        for parent in ancestors(profile, group):
+            result[parent] = max(result[parent], costs[parent] + result[group])
+    return result
 
 
 def contents(*paths: Path) -> dict[str, str]:
@@ -199,14 +197,14 @@ def plan(profile: Profile) -> dict[str, Job]:
     images = steps.data_digest(profile)
     add("data", [], data=images)
 
-    trained, marked = [], {}
+    trained, marked, urgent = [], {}, urgency(profile)
     for group in groups(profile):
         parents = [f"train-{parent}" for parent in ancestors(profile, group)]
         digests = model_digests(profile, group)
         made = steps.made_from(profile_of(profile, group))
         made = [made[spec.name] for spec in groups(profile)[group]]
         kinds = {part: [model[part] for model in made] for part in steps.MADE_FROM}
-        add(f"train-{group}", ["data", *parents], urgency(profile, group), **kinds)
+        add(f"train-{group}", ["data", *parents], urgent[group], **kinds)
         if group.startswith("variant-"):
             marked[group.removeprefix("variant-")] = digests
         else:

@@ -83,7 +83,8 @@ def page() -> str:
     schema = json.dumps(case.schema(), indent=1)
     parts += [_exit_codes(), PYTHON, COMPLETION, SERVICES, _folded("The services", _services())]
     parts += [FIELDS, _folded("All fields", _fields())]
-    return "".join([*parts, VERDICT, _folded("The schema", f"```json\n{schema}\n```\n")[:-1]])
+    parts += [VERDICT, _folded("The schema", f"```json\n{schema}\n```")]
+    return "".join(parts).rstrip() + "\n"
 
 
 def _folded(title: str, text: str) -> str:

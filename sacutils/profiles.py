@@ -425,14 +425,17 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     own = {key: values.get(key, Profile.model_fields[key].default) for key in ("seed", "full")}
     given = (overrides or {}).items()
     overrides = {key: value for key, value in given if key not in own or value != own[key]}
-    larger = _replaced(values, more, f"profile {name!r}, full_run")
-    _checked(larger, name, {}, f"profile {name!r}, full_run")
-    if overrides.get("full", own["full"]):
-        values = larger
-    profile = _checked(values, name, overrides, f"profile {name!r}")
+    where = f"profile {name!r}, full_run"
+    for field in own.keys() & more.keys():
+        raise UserError(f"{where}: {field} has no effect there; remove it.")
+    larger = _replaced(values, more, where)
+    if more:
+        _checked(larger, name, {}, where)
+    full = overrides.get("full", own["full"])
+    profile = _checked(larger if full else values, name, overrides, f"profile {name!r}")
     for key, variant in profile.variants.items():
         origin = f"profile {name!r}, variant {key!r}"
         for field in {"variants", "full"} & variant.overrides.keys():
             raise UserError(f"{origin}: override {field!r} has no effect in a variant; remove it.")
-        _checked(values, name, overrides | variant.overrides | {"variants": {}}, origin)
+        _checked(larger, name, overrides | variant.overrides | {"variants": {}}, origin)
     return profile

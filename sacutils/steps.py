@@ -400,6 +400,14 @@ def seconds_known(folder: Path) -> dict[tuple[str, str], float]:
     return {kind: sum(times) / len(times) for kind, times in known.items()}
 
 
+def passes_of(profile: Profile, spec: Spec) -> float:
+    """Passes over the images that a training makes; adversarial training searches each image first,
+    which is a pass for each step.
+    """
+    recipe = recipe_of(profile, spec.step)
+    return recipe.epochs * (1 + getattr(recipe, "pgd_steps", 0)) * recipe.share
+
+
 def seconds_of(
     profile: Profile, spec: Spec, known: dict[tuple[str, str], float], fast: bool = False
 ) -> tuple[float, int]:
@@ -410,9 +418,7 @@ def seconds_of(
         return known[kind], 0
     # images a second on CUDA or of a small network, and of torchvision's on a CPU core
     pace = 2000 if fast or spec.architecture in get_args(Small) else 50
-    recipe = recipe_of(profile, spec.step)
-    passes = recipe.epochs * (1 + getattr(recipe, "pgd_steps", 0))
-    return passes * recipe.share * image_count(profile, spec.step) / pace, pace
+    return passes_of(profile, spec) * image_count(profile, spec.step) / pace, pace
 
 
 def duration(seconds: float) -> str:

@@ -77,6 +77,10 @@ def test_cost_counts_passes_over_the_images():
     rungs = len(profile.recipes.prune.ladder)
     recipe = profile.recipes.prune
     assert jobs.cost(profile, "prune") == round(rungs * recipe.epochs * recipe.share)
+    # a step of the search for an adversarial image is a pass too
+    steeper = load_profile("smoke", {"recipes.extract_adversarial.pgd_steps": 9})
+    hardened = [g for g in jobs.groups(profile) if jobs.cost(steeper, g) > jobs.cost(profile, g)]
+    assert hardened and all(name.startswith(("extract-", "variant-")) for name in hardened)
 
 
 def test_what_long_jobs_wait_for_starts_before_them():
@@ -84,9 +88,8 @@ def test_what_long_jobs_wait_for_starts_before_them():
     costs = {group: jobs.cost(profile, group) for group in jobs.groups(profile)}
     waiting = {group: jobs.ancestors(profile, group) for group in costs}
     longest = max(cost for group, cost in costs.items() if "source" in waiting[group])
-    assert jobs.urgency(profile, "source") >= costs["source"] + longest
+    urgency = jobs.urgency(profile)
+    assert urgency["source"] >= costs["source"] + longest
     assert all(
-        jobs.urgency(profile, parent) > jobs.urgency(profile, group)
-        for group, parents in waiting.items()
-        for parent in parents
+        urgency[parent] > urgency[group] for group, parents in waiting.items() for parent in parents
     )

@@ -365,7 +365,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(arguments, words):
     assert files() == before
 
 
-@pytest.mark.parametrize("config", ["profile=nonsense", "seed=1.5"])
+@pytest.mark.parametrize("config", ["profile=nonsense", "seed=abc", "seed=-1", "seed=1.5"])
 def test_the_snakefile_refuses_bad_values_in_one_sentence(config):
     result = snakemake(ROOT, "profile=smoke", config)
     assert result.returncode != 0

@@ -233,6 +233,7 @@ def test_full_run_has_values_of_its_own_and_what_is_given_wins(written):
     ("text", "words"),
     [
         ("base: smoke\nfull_run: 3", ["mine.yaml: full_run = 3", "dotted path"]),
+        ("base: smoke\nfull_run: {seed: 3}", ["full_run", "seed", "no effect"]),
         ("base: smoke\nfull_run: {zoo.sibs: 3}", ["full_run", "zoo.sibs", "siblings"]),
         ("base: smoke\nfull: false\nfull_run: {zoo.siblings: 1}", ["full_run", "zoo.siblings"]),
         ("base: smok", ["mine.yaml: base = 'smok'", "no other profile", "smoke"]),

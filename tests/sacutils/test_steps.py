@@ -94,6 +94,9 @@ def test_what_is_full_is_made_in_full_runs_only(name):
     part, whole = (load_profile(name, {"full": value}) for value in (False, True))
     assert {spec.step for spec in steps.plan(part).values()} == set(steps.STEPS) - full
     assert {spec.step for spec in steps.plan(whole).values()} == set(steps.STEPS)
+    kept = {key: spec for key, spec in steps.plan(whole).items() if spec.step not in full}
+    if part.zoo == whole.zoo:
+        assert list(kept.items()) == list(steps.plan(part).items())
     # a full run takes over what another has trained
     assert steps.plan(part).items() <= steps.plan(whole).items()
     assert steps.digests(part).items() <= steps.digests(whole).items()
