@@ -77,8 +77,7 @@ def rows_of(families, chosen=MAIN, of=group):
     """Rows of the families there are, each with those of the undisturbed models in front of it."""
     rows = select(table, group=of, score=chosen)
     families = [name for name in families if name in set(rows["family"])] or [attacked.PLAIN]
-    parts = [select(rows, family=[attacked.PLAIN, name]).assign(family=name) for name in families]
-    return pd.concat(parts)
+    return pd.concat([attacked.beside(rows, [name]).assign(family=name) for name in families])
 
 
 def against_accuracy(name, families, of=group):
@@ -91,9 +90,11 @@ def against_accuracy(name, families, of=group):
 def listed(families, caption, of=group, chosen=("SAC-w, matched", "AKH", "Sibling test")):
     """A table: what each setting costs and who is found or accused."""
     rows = []
-    shown = select(table, family=families, **({"group": of} if of else {}))
-    for key, part in shown.groupby(["family", "strength", "group"], sort=False):
-        row = {"setting": " ".join(key[: 2 if of else 3])}
+    shown = attacked.beside(select(table, **({"group": of} if of else {})), families)
+    for (origin, *key), part in shown.groupby(
+        ["origin", "family", "strength", "group"], sort=False
+    ):
+        row = {"setting": " ".join(key[: 2 if of else 3]), "from": origin}
         row |= {name: f"{part[name].iloc[0]:.3f}" for name in ("accuracy", "fidelity")}
         for one in select(part, score=list(chosen)).to_dict("records"):
             row[one["score"]] = f"{one['found']:.0%} / {one['accused']:.0%}"
@@ -166,8 +167,7 @@ against_accuracy("attacks_doors", doors)
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Found and accused, by disturbance", "code_prompt_hide": "Found and accused, by disturbance"}
-touched = [attacked.PLAIN, *services.LABELS_TOUCHED, *doors]
-listed(touched, f"{group}: found / innocents accused who do the same")
+listed([*services.LABELS_TOUCHED, *doors], f"{group}: found / innocents accused who do the same")
 
 # %% [markdown]
 # ## The thief adapts
@@ -175,7 +175,7 @@ listed(touched, f"{group}: found / innocents accused who do the same")
 # Some thieves of the zoo have other habits, or go on after the theft; the fold has how often they are found.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Thieves of the zoo: found and accused", "code_prompt_hide": "Thieves of the zoo: found and accused"}
-listed([attacked.PLAIN, attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
+listed([attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
 
 # %% [markdown]
 # Others know the test. One takes SAC's own distance into the loss, with a minus, and one the score of the sibling test, with own models in the place of the siblings that only the owner

@@ -403,8 +403,8 @@ def means(reference: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.DataFrame:
-    """The rows of a run, and the :func:`means` of a reference for settings that it lacks. The
-    column `origin` says which.
+    """The rows of a run, and the :func:`means` of a reference for settings that it lacks, with the
+    reference's undisturbed models, to which they compare. The column `origin` says which.
     """
     own = table.assign(origin="this run")
     if reference is None:
@@ -412,7 +412,18 @@ def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.Da
     theirs = means(reference).assign(origin="reference")
     have = set(zip(own["family"], own["strength"], strict=True))
     settings = zip(theirs["family"], theirs["strength"], strict=True)
-    return pd.concat([own, theirs[[each not in have for each in settings]]], ignore_index=True)
+    lacking = pd.Series([each not in have for each in settings], index=theirs.index)
+    if lacking.any():
+        lacking |= theirs["family"] == PLAIN
+    return pd.concat([own, theirs[lacking]], ignore_index=True)
+
+
+def beside(rows: pd.DataFrame, families: list[str]) -> pd.DataFrame:
+    """Rows of some families, behind those of the undisturbed models of the same `origin`."""
+    part = select(rows, family=[name for name in families if name != PLAIN])
+    start = select(rows, family=PLAIN)
+    start = start[start["origin"].isin(part["origin"])] if len(part) else start
+    return pd.concat([start, part])
 
 
 CHEAP = 0.95
@@ -422,6 +433,13 @@ STUDENTS = LABELS["extract_label"]
 
 def _one(rows: pd.DataFrame, **where: Any) -> pd.Series:
     return select(rows, **{"group": STUDENTS} | where).iloc[0]
+
+
+def _compared(rows: pd.DataFrame, families: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of students by the sibling test, and beside each that of the undisturbed ones."""
+    part = select(rows, family=families, group=STUDENTS, score=SIBLINGS)
+    start = select(rows, family=PLAIN, group=STUDENTS, score=SIBLINGS).set_index("origin")
+    return part, start.loc[part["origin"]].set_axis(part.index)
 
 
 def _of(row: pd.Series, column: str = "found") -> str:
@@ -435,6 +453,7 @@ def _auc(row: pd.Series) -> str:
 
 def sentences(rows: pd.DataFrame) -> list[str]:
     """Five findings of a table, each computed; one that its rows cannot show says so."""
+    rows = rows if "origin" in rows else rows.assign(origin="this run")
     found = []
     for finding in (_on_temperature, _on_services, _on_thieves, _on_accusers, _on_betting):
         try:
@@ -460,10 +479,10 @@ def _on_temperature(rows: pd.DataFrame) -> str:
 
 def _on_services(rows: pd.DataFrame) -> str:
     families = [*services.LABELS_TOUCHED, *services.CHANGED_IMAGES, SHIFTED, PUBLIC]
-    start = _one(rows, family=PLAIN, score=SIBLINGS)
-    part = select(rows, family=families, group=STUDENTS, score=SIBLINGS)
+    part, start = _compared(rows, families)
     cheap = part[part["accuracy"] >= CHEAP * start["accuracy"]]
     worst = cheap.sort_values("found", kind="stable").iloc[0]
+    start = start.loc[worst.name]
     others = select(
         rows, family=worst["family"], strength=worst["strength"], group=STUDENTS
     ).set_index("score")
@@ -476,10 +495,10 @@ def _on_services(rows: pd.DataFrame) -> str:
 
 
 def _on_thieves(rows: pd.DataFrame) -> str:
-    start = _one(rows, family=PLAIN, score=SIBLINGS)
-    part = select(rows, family=list(thieves.TRICKS), group=STUDENTS, score=SIBLINGS)
+    part, start = _compared(rows, list(thieves.TRICKS))
     cheap = part[part["accuracy"] >= start["accuracy"] - 0.01]
     worst = cheap.sort_values(["found", "auc"], kind="stable").iloc[0]
+    start = start.loc[worst.name]
     return (
         f"Of {len(part)} ways to adapt, {len(cheap)} cost the thief at most one point of accuracy; "
         f"with the best of them ({worst['family']}, {worst['strength']}) the sibling test finds "

@@ -395,8 +395,15 @@ def test_a_reference_fills_what_a_run_lacks_and_nothing_else(table):
     own = table[~table["family"].isin(thieves.TRICKS)]
     other = table.assign(auc=0.5, seed=0)
     both = attacked.with_reference(own, pd.concat([other, other.assign(auc=0.7, seed=1)]))
-    filled = both[both["origin"] == "reference"]
-    assert set(filled["family"]) == set(thieves.TRICKS) and len(both) == len(table)
+    assert (both["origin"] == "this run").sum() == len(own)
+    # with the undisturbed models of the reference, and nothing is compared across the two
+    start = (table["family"] == attacked.PLAIN).sum()
+    assert len(both) == len(table) + start
+    filled = select(both, origin="reference", family=list(thieves.TRICKS))
+    borrowed = attacked.beside(both, list(thieves.TRICKS))
+    assert set(borrowed["origin"]) == {"reference"} and len(borrowed) == len(filled) + start
+    assert set(attacked.beside(both, ["temperature"])["origin"]) == {"this run"}
+    assert attacked.with_reference(table, other)["origin"].eq("this run").all()
     assert np.allclose(filled["auc"], 0.6)
     suspects = table.loc[table["family"].isin(thieves.TRICKS), "suspects"]
     assert filled["suspects"].tolist() == (2 * suspects).tolist()
