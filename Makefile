@@ -22,6 +22,8 @@ export OMP_NUM_THREADS = 1
 export PYTHONPATH =
 # a kernel of somebody else's, found there, would run the notebooks
 export JUPYTER_PATH =
+# pip compiles nothing below; what is not kept then is compiled again by each process that starts
+export PYTHONDONTWRITEBYTECODE =
 
 BIN = .venv/bin
 PIP = "$(BIN)/python" -m pip install --quiet --no-compile --disable-pip-version-check

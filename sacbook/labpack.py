@@ -36,8 +36,6 @@ SEALED = (
 None descends from a sibling, so that all are judged with all members."""
 ATTACKS, PROBES = ("finetune_all", "extract_label"), "w"
 """The stolen models and the probe set of the lab."""
-SETS = (PROBES, "normal")
-"""The probe sets of the pack: the lab's, and the one that whoever is early takes instead."""
 STEP = 2.0**-8
 """Log-probabilities are rounded to multiples of this, which packs them to half the size."""
 COMPARED = ("attacker data", "owner data", "students of another")
@@ -87,7 +85,7 @@ def probes(run: Run) -> pd.DataFrame:
     """
     labels, names = run.material.splits["probe"].labels.cpu(), run.material.class_names
     rows = []
-    for kind in SETS:
+    for kind in PROBE_SETS:
         for place, image in enumerate(run.probes[kind].index.tolist()):
             row = {"probes": kind, "probe": place, "image": image}
             rows.append(row | {"true_class": names[labels[image]]})
@@ -109,7 +107,7 @@ def answers(run: Run) -> dict[str, np.ndarray]:
     with fewer classes than another one has NaN behind them.
     """
     stored = {}
-    for kind in SETS:
+    for kind in PROBE_SETS:
         parts = [halved(run.logits[kind][name].numpy()) for name in run.names()]
         widest = max(part.shape[1] for part in parts)
         room = [((0, 0), (0, widest - part.shape[1])) for part in parts]
@@ -158,7 +156,7 @@ def write(run: Run) -> None:
         models(run).to_csv(pack / "models.csv", index=False, float_format="%.4f")
         probes(run).to_csv(pack / "probes.csv", index=False)
         np.savez_compressed(pack / "answers.npz", **answers(run))
-        pixels = {kind: run.probes[kind].pixels.cpu().numpy() for kind in SETS}
+        pixels = {kind: run.probes[kind].pixels.cpu().numpy() for kind in PROBE_SETS}
         np.savez_compressed(pack / "images.npz", **pixels)
         np.savez_compressed(pack / "contested.npz", **contested(run))
         origin = [
@@ -223,8 +221,7 @@ def check(run: Run, pack: Path) -> dict[str, float]:
     """
     found, stored, asked = _read(pack)
     table = tables.select(tables.distances(run), measure="cosine", form=list(saclab.FORMS))
-    shown = [PROBE_SETS[kind] for kind in SETS]
-    table = tables.select(table, n_probes=run.profile.probes.count, probes=shown)
+    table = tables.select(table, n_probes=run.profile.probes.count)
     differences = {"distance": 0.0}
     for (shown, form), rows in table.groupby(["probes", "form"]):
         kind = next(kind for kind, label in PROBE_SETS.items() if label == shown)

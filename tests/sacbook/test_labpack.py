@@ -180,6 +180,7 @@ def test_the_pack_is_small_and_holds_no_pickle(lab, unpacked):
     for name in ("answers", "images", "contested"):
         arrays = np.load(unpacked / f"{name}.npz").values()
         assert all(array.dtype.kind in "fu" for array in arrays)
+    assert set(stored) == set(np.load(unpacked / "images.npz")) == set(PROBE_SETS)
     assert all(stored[kind].dtype == np.float16 for kind in stored)
     assert all(len(stored[kind]) == len(models) for kind in stored)
     assert (lab / "sac-lab.zip").stat().st_size < 500_000

@@ -418,6 +418,14 @@ def test_make_asks_for_what_was_asked_of_make():
     assert asked("book", "FULL=yes").returncode
 
 
+def test_make_starts_python_without_what_would_change_or_slow_it():
+    names = ("PYTHONPATH", "JUPYTER_PATH", "PYTHONDONTWRITEBYTECODE")
+    command = ["make", "--eval", "shown:\n\t@env", "shown"]
+    given = os.environ | dict.fromkeys(names, "1")
+    said = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True).stdout
+    assert {f"{name}=" for name in names} <= set(said.splitlines())
+
+
 def test_seed_and_overrides_are_both_kept_and_the_page_stays_out_of_the_book():
     book = ROOT / f"runs/smoke/notebooks/{NAME}.ipynb"
     before = book.read_bytes()
