@@ -3,9 +3,9 @@
 The sources are copied into a new folder. There ``python -m sacbook book`` is started again and
 again, and the whole process group is killed (SIGKILL) after a random time; a run that gets to
 its end is compared with an undisturbed one and begun anew. Compared byte for byte are the weights,
-probes, answers and tables; left out are the columns of `costs.csv` that hold seconds, and
-the line of provenance, which holds the date. The undisturbed run is that of this repository, which
-is made first where it is missing.
+probes, answers and tables; left out are the seconds in `costs.csv` and in the answers to rivals,
+and the line of provenance, which holds the date. The undisturbed run is made first, in a new
+folder too: a repository in use has models of other settings beside those of the run.
 
 Then a single job is killed, as the system does when memory runs out; and two copies whose models
 lie in one folder are made at once, which must train none twice. Exits with 1 if anything is wrong.
@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from safetensors.numpy import load_file, save
 
 from sacutils import files
 
@@ -45,6 +46,9 @@ def contents(run: Path) -> dict[str, str]:
         if path.name == "costs.csv":
             table = pd.read_csv(path).drop(columns=list(TIMES))
             found[name] = hashlib.sha256(table.to_csv().encode()).hexdigest()
+        elif path.name.startswith("rival-"):
+            kept = {key: value for key, value in load_file(path).items() if key not in TIMES}
+            found[name] = hashlib.sha256(save(kept)).hexdigest()
         else:
             found[name] = files.sha256(path)
     headline = files.read_json(run / "tables" / "headline.json")
@@ -121,12 +125,13 @@ def main() -> None:
     parser.add_argument("--profile", default="smoke")
     given = parser.parse_args()
     log = Path(tempfile.mkdtemp(prefix="torture-")) / "log"
-    print(f"The undisturbed run, in {ROOT}; everything is kept in {log}", flush=True)
-    if start(ROOT, given.profile, log).wait():
+    print(f"The undisturbed run; everything is kept in {log.parent}", flush=True)
+    folder, second = log.parent / "a folder", log.parent / "another folder"
+    for place in (folder, second):
+        shutil.copytree(ROOT, place, ignore=shutil.ignore_patterns(*MADE))
+    if start(second, given.profile, log).wait():
         sys.exit(f"the undisturbed run failed, see {log}")
-    wanted = contents(ROOT / "runs" / given.profile)
-    folder = log.parent / "a folder"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*MADE))
+    wanted = contents(second / "runs" / given.profile)
     draw = random.Random(given.seed)
     kills = finished = different = failed = 0
     began = time.monotonic()
@@ -140,7 +145,8 @@ def main() -> None:
             process.wait()
             kills += 1
             if kills % 10 == 0:
-                done = len(list(folder.glob(f"runs/{given.profile}/steps/*.json")))
+                run = folder / "runs" / given.profile
+                done = len([*run.glob("steps/*.json"), *run.glob("notebooks/*.json")])
                 print(f"{kills} kills; {done} jobs of the run are done", flush=True)
             continue
         if code:  # nothing but a kill may stop a run
@@ -174,8 +180,6 @@ def main() -> None:
     print(
         f"one job killed: {wrong or 'told in one sentence, repaired by the next run'}", flush=True
     )
-    second = folder.with_name("another folder")
-    shutil.copytree(folder, second, ignore=shutil.ignore_patterns(*MADE))
     shared = share_a_zoo([folder, second], given.profile, log)
     for place in (folder, second):
         shared += differing(wanted, place / "runs" / given.profile)
