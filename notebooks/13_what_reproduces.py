@@ -11,9 +11,9 @@
 #
 # ## The answer in short
 #
-# This page's ledger has {glue:text}`n_claims` published claims. Over the reference run ({glue:text}`lead`), {glue:text}`n_reproduces` of them reproduce, {glue:text}`n_in_part` hold in part,
-# {glue:text}`n_does_not` do not, and {glue:text}`n_open` are compatible with the data and not shown. By the rules of {doc}`../rules` a claim reproduces only where the whole interval lies
-# within {glue:text}`margin` of the published value. That SAC-w has its published AUCs on other zoos too **{glue:text}`verdict`**. Another source of the same kind moves the AUC of one
+# This page's ledger has {glue:text}`n_claims` published claims. Over the reference run ({glue:text}`lead`) it says *reproduces* {glue:text}`n_reproduces`, *in part* {glue:text}`n_in_part`,
+# *does not* {glue:text}`n_does_not` and *compatible, not shown* {glue:text}`n_open` times. By the rules of {doc}`../rules` a claim reproduces only where the whole interval lies within
+# {glue:text}`margin` of the published value. That SAC-w has its published AUCs on other zoos too **{glue:text}`verdict`**. Another source of the same kind moves the AUC of one
 # probe set on one attack by up to {glue:text}`widest`.
 #
 # ```{admonition} What you will do
