@@ -472,8 +472,10 @@ def _run_onnx(
 
 def _isolated(path: Path, folder: str, settings: dict[str, Any], what: str) -> bytes:
     """Standard output of the process that may read an ONNX file; refused if it did not succeed."""
-    # -P: the working directory, which may be the suspect's, is no place to look for modules
-    command = [sys.executable, "-P", "-m", "sacheck.onnx_worker", str(unlinked(path).absolute())]
+    # -P: the working directory, which may be the suspect's, is no place to look for modules;
+    # -B: bytecode that the limit of its files cuts off would break every later import
+    worker = ["-P", "-B", "-m", "sacheck.onnx_worker"]
+    command = [sys.executable, *worker, str(unlinked(path).absolute())]
     # one thread each, because every thread takes address space
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     (Path(folder) / "settings.json").write_text(json.dumps(settings | {"seconds": SECONDS}))

@@ -842,6 +842,13 @@ def test_modules_in_the_working_directory_are_not_run(own, tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
+def test_no_bytecode_is_left_by_the_process_whose_files_are_limited(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "cache"))
+    first, second = (ask(linear(tmp_path), None) for _ in range(2))
+    assert np.array_equal(first, second) and not list(tmp_path.rglob("*.pyc"))
+
+
 W = ARRAY(MATRIX, "w")
 EMPTY = subgraph()
 
