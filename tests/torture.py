@@ -91,8 +91,16 @@ def kill_one_job(folder: Path, profile: str, log: Path) -> list[str]:
     return wrong + [f"exit status {again} of the next run"] * (again != 0)
 
 
-def share_a_zoo(folders: list[Path], profile: str, log: Path) -> list[str]:
-    """Make copies at once whose models lie in one folder; what is wrong then."""
+def trainings(folder: Path, profile: str) -> int:
+    """How many trainings the jobs of a run tell of; those of its chapters are not among them."""
+    said = (folder / "runs" / profile / "book.log").read_text()
+    return len(re.findall(r"^\d+ of \d+: .*, \d+ \w+$", said, re.MULTILINE))
+
+
+def share_a_zoo(folders: list[Path], profile: str, needed: int, log: Path) -> list[str]:
+    """Make copies at once whose models lie in one folder; what is wrong then. One run alone has
+    `needed` trainings.
+    """
     for folder in folders:
         for made in ("runs", "_build", ".snakemake"):
             shutil.rmtree(folder / made, ignore_errors=True)
@@ -102,12 +110,9 @@ def share_a_zoo(folders: list[Path], profile: str, log: Path) -> list[str]:
         (folder / "runs" / profile).mkdir(parents=True)
         (folder / "runs" / profile / "zoo").symlink_to(zoo)
     codes = [process.wait() for process in [start(folder, profile, log) for folder in folders]]
-    said = "".join((folder / "runs" / profile / "book.log").read_text() for folder in folders)
-    trained = re.findall(r"^\d+ of \d+: (.*), \d+ \w+$", said, re.MULTILINE)
-    models = len(list(zoo.glob("[!.]*.safetensors")))
+    trained = sum(trainings(folder, profile) for folder in folders)
     wrong = [f"exit status {code} of one of two" for code in codes if code]
-    # variants hold models of the same name that are made otherwise
-    return wrong + [f"{len(trained)} trainings of {models} models"] * (len(trained) != models)
+    return wrong + [f"{trained} trainings instead of {needed}"] * (trained != needed)
 
 
 def differing(wanted: dict[str, str], run: Path) -> list[str]:
@@ -132,6 +137,7 @@ def main() -> None:
     if start(second, given.profile, log).wait():
         sys.exit(f"the undisturbed run failed, see {log}")
     wanted = contents(second / "runs" / given.profile)
+    needed = trainings(second, given.profile)
     draw = random.Random(given.seed)
     kills = finished = different = failed = 0
     began = time.monotonic()
@@ -180,7 +186,7 @@ def main() -> None:
     print(
         f"one job killed: {wrong or 'told in one sentence, repaired by the next run'}", flush=True
     )
-    shared = share_a_zoo([folder, second], given.profile, log)
+    shared = share_a_zoo([folder, second], given.profile, needed, log)
     for place in (folder, second):
         shared += differing(wanted, place / "runs" / given.profile)
     print(f"two that share a zoo: {shared or 'no model trained twice, results equal'}", flush=True)
