@@ -50,6 +50,8 @@ body { width: 180mm; margin: 0; padding: 0; font-size: 1rem; overflow: visible; 
 .printed :is(h1, h2, h3, h4) { padding-top: 1mm; }
 .turned { page: turned; width: 267mm; }
 .printed nav :is(ul, li) { display: block; }
+/* a blurred shadow is printed as an image of the whole box */
+.printed * { box-shadow: none !important; }
 .printed nav p { font-weight: 600; margin: 0.6em 0 0; }
 """
 FIT = """

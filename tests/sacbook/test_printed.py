@@ -83,6 +83,17 @@ def test_a_browser_prints_the_document_once(html, tmp_path):
     assert target.stat().st_mtime_ns == first
 
 
+def test_a_shadow_makes_no_image_of_its_box(html, tmp_path):
+    def images(name: str) -> int:
+        printed.pdf(html, tmp_path / name)
+        return (tmp_path / name).read_bytes().count(b"/Subtype /Image")
+
+    page, flat = html / "preface.html", images("flat.pdf")
+    shadow = '<div style="box-shadow: 0 0.2rem 0.5rem black">A box</div>'
+    page.write_text(page.read_text().replace("<p>See", f"{shadow}<p>See"))
+    assert shadow in page.read_text() and images("shadow.pdf") == flat
+
+
 def test_a_pdf_that_was_printed_too_early_is_not_taken(tmp_path):
     path = tmp_path / "book.pdf"
     assert not printed.finished(path)
