@@ -3,13 +3,15 @@
 A shortened experiment: a VGG16-BN source trained on shifted and flipped images, 19 siblings, label
 students of the source and of siblings, independent models on the owner's data, fine-tuned copies,
 and what SAC-w and the sibling test need. Several processes share the card, each with the images in
-its memory. Models that are there are never trained again, and none is started that would not be
-finished in time: repeat the command until it says that nothing is missing. Answers and tables are
-then written to a folder; weights stay in ``runs/``.
+its memory, and asks what it has trained. Models that are there are never trained again, and none
+is started that would not be finished in time; what is not finished then is left out. Answers and
+tables of the models that are there are written to a folder, weights stay in ``runs/``; repeat the
+command to go on.
 """
 
 import argparse
 import json
+import signal
 import subprocess
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -29,7 +31,6 @@ from sacutils.zoo import Zoo
 
 from . import card
 
-EPOCHS = 60
 STUDENTS = {"vgg16_bn": 2, "resnet18": 2, "densenet121": 1, "mobilenet_v2": 1}
 SHORT = {
     "data": {"name": "imagefolder", "path": "data/cifar10", "image_size": 32},
@@ -38,16 +39,16 @@ SHORT = {
     "zoo.finetuned": 4,
     "zoo.independent_owner": STUDENTS,
     "zoo.surrogates": {"vgg19_bn": 1, "resnet34": 1},
-    **{f"recipes.{name}.epochs": EPOCHS for name in ("source", "surrogate", "independent")},
-    "recipes.extract_label.epochs": EPOCHS,
 }
-"""What the experiment replaces in the profile ``paper``."""
+"""What the experiment replaces in the profile ``paper``, beside the epochs."""
 WANTED = ("source", "sibling", "surrogate", "finetune_all", "extract_label", "independent_owner")
 WANTED += ("student_of_sibling", "control_sibling", "control_student", "control_reserve")
 """The kinds of model that are trained."""
 CONTROLS = ("control_student", "control_reserve")
-ASKING = 150
-"""Seconds that must be left to ask all models and to write the tables."""
+SLOWEST = ("densenet121", "mobilenet_v2", "resnet34", "resnet18")
+"""Networks of many small layers, for which the card waits, slowest first."""
+WRITING = 30
+"""Seconds that are left for the tables."""
 FILE = 15_000_000
 """Bytes of answers in one file, at most."""
 
@@ -55,10 +56,27 @@ Answers = dict[str, torch.Tensor]
 """Logits, float32 (candidates, classes), of each model by name."""
 
 
-def train_one(profile: str, values: dict[str, Any], folder: Path, name: str) -> float:
-    """Train one model in this process, which keeps the images for the next; returns the seconds."""
+def shortened(epochs: int) -> dict[str, Any]:
+    """The experiment's values in place of those of the profile ``paper``."""
+    recipes = ("source", "surrogate", "independent", "extract_label", "finetune_all")
+    return SHORT | {f"recipes.{name}.epochs": epochs for name in recipes}
+
+
+def train_one(profile: str, values: dict[str, Any], folder: Path, name: str, until: float) -> float:
+    """Train and ask one model in this process, which keeps the images for the next; returns the
+    seconds. A ``UserError`` if it is not done at the time `until`.
+    """
+
+    def stop(*_: object) -> None:
+        raise files.UserError(f"{name}: the time is up.")
+
     started = time.monotonic()
-    fresh_zoo(opened(profile, json.dumps(values), folder)).get(name)
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(until - started, 0.001))
+    try:
+        answers_of(opened(profile, json.dumps(values), folder), name)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return time.monotonic() - started
 
 
@@ -81,7 +99,7 @@ def train(run: Run, names: list[str], processes: int, until: float) -> list[str]
     far. What diverges with every seed is reported and left out, and so is what is made from it.
     """
     call = (run.profile.name, run.profile.overrides, run.shared.parent)
-    source, longest, lost = run.zoo.source, 0.0, set[str | None]()
+    source, longest, lost = run.zoo.source, dict[str, float](), set[str | None]()
     running: dict[Future, str] = {}
     with ProcessPoolExecutor(processes, card.processes()) as pool:
         while True:
@@ -91,19 +109,37 @@ def train(run: Run, names: list[str], processes: int, until: float) -> list[str]
             missing = [name for name in missing if name not in lost]
             ready = [name for name in missing if not needs[name].intersection(missing)]
             ready = [name for name in ready if name not in running.values()]
-            free = processes - len(running) if time.monotonic() + longest < until else 0
-            running |= {pool.submit(train_one, *call, name): name for name in ready[:free]}
+            for name in in_turn(run, ready, missing)[: processes - len(running)]:
+                guess = max(longest.values(), default=0.0)
+                lasts = longest.get(run.zoo.specs[name].architecture, guess)
+                if time.monotonic() + lasts < until:
+                    running[pool.submit(train_one, *call, name, until)] = name
             if not running:
                 return missing
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 name = running.pop(future)
                 try:
-                    longest = max(longest, future.result())
+                    kind = run.zoo.specs[name].architecture
+                    longest[kind] = max(longest.get(kind, 0.0), future.result())
                 except files.UserError as error:
                     if name == source:
                         raise
-                    print(f"{error} It is left out.")
+                    print(f"{error} It is left out.", flush=True)
                     lost.add(name)
+
+
+def in_turn(run: Run, ready: list[str], missing: list[str]) -> list[str]:
+    """Parents first; then one of the networks for which the card waits, and one that keeps it busy,
+    by turns.
+    """
+    parents = {run.zoo.specs[name].parent for name in missing}
+    first = [name for name in ready if name in parents]
+    rest = [name for name in ready if name not in parents]
+    kind = {name: run.zoo.specs[name].architecture for name in rest}
+    slow = [name for network in SLOWEST for name in rest if kind[name] == network]
+    fast = [name for name in rest if name not in slow]
+    pairs = [name for pair in zip(slow, fast, strict=False) for name in pair]
+    return first + pairs + slow[len(pairs) // 2 :] + fast[len(pairs) // 2 :]
 
 
 def candidates(run: Run) -> tuple[torch.Tensor, int]:
@@ -116,9 +152,14 @@ def candidates(run: Run) -> tuple[torch.Tensor, int]:
     return torch.cat([pool, *made]), len(pool)
 
 
-def ask(run: Run, names: list[str], pixels: torch.Tensor) -> Answers:
-    """Every model's answers, in 32-bit precision; one model at a time is on the card."""
-    return {name: training.logits_of(fresh_zoo(run).get(name), pixels) for name in names}
+def answers_of(run: Run, name: str) -> torch.Tensor:
+    """A model's logits of the candidates, in 32-bit precision; it is trained if it is missing."""
+    digest = run.digest("studies.verdicts.candidates", "training.logits_of")
+
+    def ask() -> dict[str, torch.Tensor]:
+        return {"logits": training.logits_of(fresh_zoo(run).get(name), candidates(run)[0])}
+
+    return run.keep_tensors(f"answers/{run.zoo.path(name).stem}", digest, ask)["logits"]
 
 
 def distances(run: Run, answers: Answers, begin: int) -> pd.DataFrame:
@@ -197,16 +238,17 @@ def machine() -> str:
 
 
 def write(run: Run, names: list[str], folder: Path, processes: int) -> None:
-    """Ask all models and write answers (half precision), tables and the record to a folder."""
-    pixels, begin = candidates(run)
-    answers = ask(run, names, pixels)
+    """Write answers (half precision), tables and the record to a folder."""
+    begin = candidates(run)[1]
+    answers = {name: answers_of(run, name) for name in names}
     halves = {name: logits.half() for name, logits in answers.items()}
     each = max(1, FILE // next(iter(halves.values())).nbytes)
     for i in range(0, len(names), each):
         part = {name: halves[name] for name in names[i : i + each]}
         with files.atomic_path(folder / f"answers-{i // each}.safetensors") as temporary:
             safetensors.torch.save_file(part, temporary)
-    records = [run.zoo.record(name) for name in names]
+    # read as they are: a zoo loads a model before it hands out the record, half a gigabyte each
+    records = [files.read_json(run.zoo.path(name).with_suffix(".json")) for name in names]
     columns = ["name", "step", "architecture", "test_accuracy", "fidelity", "query_accuracy"]
     columns += ["query_fidelity", "seconds", "attempt"]
     measured = distances(run, answers, begin)
@@ -226,25 +268,26 @@ def write(run: Run, names: list[str], folder: Path, processes: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train for some minutes; when nothing is missing, write answers and tables."""
+    """Train for some minutes and write answers and tables."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--profile", default="paper")
-    parser.add_argument("--values", type=json.loads, default=SHORT, help="replaced values, as JSON")
+    parser.add_argument("--values", type=json.loads, help="replaced values, as JSON")
     parser.add_argument("--to", type=Path, default=files.home() / "runs" / "gpu")
     given = parser.parse_args(arguments)
-    until = time.monotonic() + 60 * given.minutes
-    run = open_run(given.profile, given.values)
+    until = time.monotonic() + 60 * given.minutes - WRITING
+    run = open_run(given.profile, given.values or shortened(given.epochs))
     _ = run.material  # made once, before several processes read it
     names = run.names(*WANTED)
     missing = train(run, names, given.processes, until)
-    print(f"{len(names) - len(missing)} of {len(names)} models are there.")
-    if missing or time.monotonic() + ASKING > until:
-        print("Repeat the command to go on.")
-        return
-    write(run, [name for name in names if run.zoo.path(name).exists()], given.to, given.processes)
+    there = [name for name in names if run.zoo.path(name).with_suffix(".json").exists()]
+    print(f"{len(there)} of {len(names)} models are there.", flush=True)
+    write(run, there, given.to, given.processes)
     print(f"Answers and tables: {given.to}")
+    if missing:
+        print("Repeat the command to go on.")
 
 
 if __name__ == "__main__":

@@ -134,8 +134,12 @@ class Run:
         is made from.
         """
         settings = [self.profile.probes.model_dump(), self.profile.seed]
-        made = [steps.digests(self.profile), steps.data_digest(self.profile)]
-        return files.digest_of([settings, made, freshness.code_digest(*code), more])
+        return files.digest_of([settings, self._made, freshness.code_digest(*code), more])
+
+    @cached_property
+    def _made(self) -> list[Any]:
+        """Digests of models and images, once for a run: a folder of images takes a second."""
+        return [steps.digests(self.profile), steps.data_digest(self.profile)]
 
     def keep_tensors(
         self, name: str, digest: str, make: Callable[[], dict[str, torch.Tensor]]

@@ -47,6 +47,8 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"{problem}; use auto or cpu.")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    # else new memory is filled with NaN, to catch reads of it: up to a tenth of the time
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     # else convolutions in 32 bits drop 13 of them, and answers on probes are coarser than they say
     torch.backends.cudnn.allow_tf32 = False

@@ -88,7 +88,7 @@ def test_a_model_is_not_started_when_time_is_up(run):
 def test_what_the_paper_run_replaces_fits_the_profile():
     from sacutils.profiles import load_profile
 
-    plan = steps.plan(load_profile("paper", paper.SHORT)).values()
+    plan = steps.plan(load_profile("paper", paper.shortened(60))).values()
     counts = {step: sum(spec.step == step for spec in plan) for step in paper.WANTED}
     assert counts["source"] == 1 and counts["sibling"] == 19
     assert counts["extract_label"] == counts["student_of_sibling"] == 8
