@@ -2,7 +2,7 @@
 writes ``benchmarks/results/NAME.json``; the page *How fast it is* shows these files.
 
 On a processor, time is processor time of one thread: others on the machine disturb it less than
-the clock. On CUDA it is the clock.
+the clock. Where several threads work, and on CUDA, it is the clock.
 """
 
 import multiprocessing
@@ -42,8 +42,10 @@ def seconds(work: Callable[[], Any], device: torch.device) -> float:
     return clock() - started
 
 
-def apart(work: Callable[[], Any]) -> tuple[float, float, float]:
-    """Processor seconds of some work, and megabytes that the process had at its start and at most,
+def apart(
+    work: Callable[[], Any], clock: Callable[[], float] = time.process_time
+) -> tuple[float, float, float]:
+    """Seconds of some work by a clock, and megabytes that the process had at its start and at most,
     in a process of its own that is forked from this one.
     """
     receiver, sender = multiprocessing.Pipe(duplex=False)
@@ -52,9 +54,9 @@ def apart(work: Callable[[], Any]) -> tuple[float, float, float]:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
     def child() -> None:
-        before, started = megabytes(), time.process_time()
+        before, started = megabytes(), clock()
         work()
-        sender.send((time.process_time() - started, before, megabytes()))
+        sender.send((clock() - started, before, megabytes()))
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()

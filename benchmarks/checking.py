@@ -2,14 +2,17 @@
 for one suspect and for 150. ``python -m benchmarks.checking --profile fashion``.
 """
 
+import os
 import shutil
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer
 
 import sacheck
@@ -49,8 +52,8 @@ def ask(fingerprint: Path, folders: dict[str, Path], out: Path) -> list[Path]:
 def measure(
     run: Run, suspects: int, contested: int = 1000, call: Callable[..., float] = called
 ) -> list[dict[str, Any]]:
-    """A row for one suspect and one for `suspects`: seconds and memory of asking and of judging,
-    and for one what the two commands take from start to end, which `call` runs.
+    """A row for one suspect and one for `suspects`: seconds by the clock and memory of asking and
+    of judging, and for one what the two commands take from start to end, which `call` runs.
     """
     rows: list[dict[str, Any]] = []
     judged = [spec.name for spec in verdicts.suspects(run)]
@@ -64,6 +67,8 @@ def measure(
             folders = lay_out(run, list(islice(cycle(judged), number)), place / "weights")
 
             def query() -> None:
+                # as on the command line; a run has set it to one
+                torch.set_num_threads(os.cpu_count() or 1)
                 ask(own, folders, place / "answers")  # noqa: B023
 
             def verify() -> None:
@@ -71,8 +76,8 @@ def measure(
                 sacheck.verify_each(own, sorted(answers), control=known)
 
             row: dict[str, Any] = {"suspects": number}
-            row["asking"], row["megabytes_before"], asking = apart(query)
-            row["judging"], _, judging = apart(verify)
+            row["asking"], row["megabytes_before"], asking = apart(query, time.perf_counter)
+            row["judging"], _, judging = apart(verify, time.perf_counter)
             rows.append(row | {"megabytes": max(asking, judging)})
         (architecture, folder), *_ = lay_out(run, judged[:1], Path(scratch) / "one").items()
         file, answers = next(folder.iterdir()), Path(scratch) / "one.json"

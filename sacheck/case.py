@@ -3,12 +3,15 @@
 import csv
 import inspect
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_type_hints
 from urllib.parse import urlsplit
 
 import numpy as np
 import pydantic
+import torch
 
 from sacutils import files
 from sacutils.files import UserError
@@ -106,12 +109,24 @@ def from_file(own: Fingerprint, model: ModelFile) -> Queried:
 def from_folder(
     own: Fingerprint, folder: Path, architecture: str | None, how: Preprocessing, out: Path
 ) -> dict[Path, Queried]:
-    """Answers of all files of weights in a folder, by the files to write in `out`."""
+    """Answers of all files of weights in a folder, by the files to write in `out`. As many models
+    as PyTorch has threads are asked at once, each with one: faster than one after the other.
+    """
     paths = by_stem(weight_files([folder])).values()
     if all(weights.kind_of(path) == "onnx" for path in paths):
         refuse_unused({"--architecture": architecture}, "with ONNX files: they hold their own")
     models = [member(path, architecture, how) for path in paths]
-    return {out / f"{model.path.stem}.json": from_file(own, model) for model in models}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            found = pool.map(partial(from_file, own), models)
+            return {
+                out / f"{model.path.stem}.json": queried
+                for model, queried in zip(models, found, strict=True)
+            }
+    finally:
+        torch.set_num_threads(threads)
 
 
 def from_table(own: Fingerprint, path: Path) -> Queried:

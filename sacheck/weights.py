@@ -51,8 +51,8 @@ SECONDS = 600
 WAIT = 1200
 """Seconds by the clock that it may take."""
 CHUNK = 2**28
-AT_ONCE = 2**24
-"""Bytes of images that a network gets at once."""
+AT_ONCE = 2**19
+"""Bytes of images that a network gets at once; what it computes then fits a processor's cache."""
 FEWEST = 10
 """Images from which on equal answers to all are refused; a few may well be of one class."""
 

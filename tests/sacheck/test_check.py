@@ -158,6 +158,29 @@ def verify(cli, case, answered, *more):
     return cli("verify", folder / "fp", answered, "--independent", folder / "independent", *more)
 
 
+def test_suspects_asked_at_once_answer_as_one_after_the_other(case, tmp_path, monkeypatch):
+    folder, own, usual = tmp_path / "suspects", case["folder"] / "fp", torch.get_num_threads()
+    folder.mkdir()
+    for number in range(6):
+        who = ("stolen", "independent")[number % 2]
+        shutil.copy(case["folder"] / f"{who}.safetensors", folder / f"{number}.safetensors")
+    found = {}
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        asked = sacheck.query(own, tmp_path / str(threads), model=folder, architecture="vgg_bn_s")
+        files = {path.name: json.loads(path.read_text()) for path in asked.answers}
+        found[threads] = {name: (made["origin"], made["outputs"]) for name, made in files.items()}
+    monkeypatch.undo()
+    torch.set_num_threads(usual)
+    assert found[1] == found[3] and list(found[3]) == [f"{number}.json" for number in range(6)]
+    assert found[3]["0.json"][1] != found[3]["1.json"][1]
+
+    (folder / "3.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"3\.safetensors"):
+        sacheck.query(own, tmp_path / "broken", model=folder, architecture="vgg_bn_s")
+    assert torch.get_num_threads() == usual and not (tmp_path / "broken").exists()
+
+
 def test_the_same_verdict_from_safetensors_onnx_service_and_table(
     cli, case, serve, mapping, tmp_path
 ):
