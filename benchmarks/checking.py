@@ -75,7 +75,7 @@ def measure(
                 answers = (place / "answers").glob("*/*.json")  # noqa: B023
                 sacheck.verify_each(own, sorted(answers), control=known)
 
-            row: dict[str, Any] = {"suspects": number}
+            row: dict[str, Any] = {"suspects": number, "probes": contested}
             row["asking"], row["megabytes_before"], asking = apart(query, time.perf_counter)
             row["judging"], _, judging = apart(verify, time.perf_counter)
             rows.append(row | {"megabytes": max(asking, judging)})
@@ -93,7 +93,8 @@ def main(profile: str = "fashion", suspects: int = 150, out: Path = RESULTS) -> 
     """Measure on the finished run of a profile."""
     run = open_run(profile)
     run.announce()
-    save("checking", measure(run, suspects), out, profile=profile)
+    rows = [row for count in (300, 1000) for row in measure(run, suspects, count)]
+    save("checking", rows, out, profile=profile)
 
 
 if __name__ == "__main__":

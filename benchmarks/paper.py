@@ -95,8 +95,9 @@ def train(run: Run, names: list[str], processes: int, until: float) -> list[str]
     """Train what is missing of some models, several at once, parents first and the source before
     all; returns what is left to train at the time `until`, of ``time.monotonic``.
 
-    No model is started that would not be finished by then, if it took as long as the longest so
-    far. What diverges with every seed is reported and left out, and so is what is made from it.
+    No model is started that would not be finished by then, if it took as long as the longest of its
+    network so far, or of all. What is not finished all the same, or diverges with every seed, is
+    reported and left out, and so is what is made from it.
     """
     call = (run.profile.name, run.profile.overrides, run.shared.parent)
     source, longest, lost = run.zoo.source, dict[str, float](), set[str | None]()
@@ -109,11 +110,11 @@ def train(run: Run, names: list[str], processes: int, until: float) -> list[str]
             missing = [name for name in missing if name not in lost]
             ready = [name for name in missing if not needs[name].intersection(missing)]
             ready = [name for name in ready if name not in running.values()]
+            left, guess = until - time.monotonic(), max(longest.values(), default=0.0)
+            kinds = {name: run.zoo.specs[name].architecture for name in ready}
+            ready = [name for name in ready if longest.get(kinds[name], guess) < left]
             for name in in_turn(run, ready, missing)[: processes - len(running)]:
-                guess = max(longest.values(), default=0.0)
-                lasts = longest.get(run.zoo.specs[name].architecture, guess)
-                if time.monotonic() + lasts < until:
-                    running[pool.submit(train_one, *call, name, until)] = name
+                running[pool.submit(train_one, *call, name, until)] = name
             if not running:
                 return missing
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -281,12 +282,12 @@ def main(arguments: list[str] | None = None) -> None:
     run = open_run(given.profile, given.values or shortened(given.epochs))
     _ = run.material  # made once, before several processes read it
     names = run.names(*WANTED)
-    missing = train(run, names, given.processes, until)
+    train(run, names, given.processes, until)
     there = [name for name in names if run.zoo.path(name).with_suffix(".json").exists()]
     print(f"{len(there)} of {len(names)} models are there.", flush=True)
     write(run, there, given.to, given.processes)
     print(f"Answers and tables: {given.to}")
-    if missing:
+    if len(there) < len(names):
         print("Repeat the command to go on.")
 
 

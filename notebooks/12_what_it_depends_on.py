@@ -160,7 +160,6 @@ figures.say(centred=f"{gaps['centred logits']:.3f}", form_gap=f"{gaps['probabili
 
 # %% [markdown]
 # :::{glue:figure} ablation_output_form
-# :name: fig-ablations-form
 # :alt: Raw and centred logits differ by at most {glue:text}`centred` in the AUC of SAC-w, raw logits and probabilities by up to {glue:text}`form_gap`.
 #
 # **Varied:** what is known of each answer. **Fixed:** {glue:text}`n_probes` probes of SAC-w or SAC-m, cosine, models. Where raw and centred logits coincide, the constant plays no part.
@@ -181,7 +180,6 @@ draw("surrogates", "number of surrogates")
 # %% [markdown]
 # ::::{dropdown} Number of probes, number of surrogates
 # :::{glue:figure} ablation_number_of_probes_probabilities
-# :name: fig-ablations-count
 # :alt: A line that is flat at the right shows an attack and a probe set on which more probes change nothing.
 #
 # **Varied:** number of probes, in four probe sets. **Fixed:** probabilities, cosine, models. A line ends where the set has no more images. Where it is flat at the right, more probes
@@ -189,7 +187,6 @@ draw("surrogates", "number of surrogates")
 # :::
 #
 # :::{glue:figure} ablation_surrogates
-# :name: fig-ablations-surrogates
 # :alt: A line that rises to the right shows an attack on which surrogates help; where the bars of both ends overlap, no help is shown.
 #
 # **Varied:** surrogates that must be wrong besides the source. **Fixed:** {glue:text}`n_probes` probes, the first that qualify; cosine, models. Look for lines that rise to the right.
@@ -211,21 +208,18 @@ for name in ("mixing source", "bandwidth"):
 # %% [markdown]
 # ::::{dropdown} Size and place of the patch, its content, bandwidth of the RBF
 # :::{glue:figure} ablation_patch_size_probabilities
-# :name: fig-ablations-patch
 # :alt: The distance between the lines of corner, centre and random position shows what the place of the patch does, the slope of a line what its size does.
 #
 # **Varied:** size and position of the patch of SAC-m. **Fixed:** {glue:text}`n_probes` images, their donors, probabilities, cosine, models. Lines that lie apart show what the place does.
 # :::
 #
 # :::{glue:figure} ablation_mixing_source
-# :name: fig-ablations-mixing
 # :alt: Where the four marks of a panel lie side by side, it does not matter what the patch holds.
 #
 # **Varied:** what the patch holds. **Fixed:** a patch of half the image's side in the centre, {glue:text}`n_probes` images, cosine, models. Marks side by side say that it does not matter.
 # :::
 #
 # :::{glue:figure} ablation_bandwidth
-# :name: fig-ablations-bandwidth
 # :alt: Cosine and RBF with a small bandwidth parameter agree, as they must; the marks of larger parameters show how far the choice matters.
 #
 # **Varied:** cosine, or RBF with bandwidth $\gamma$ (the numbers). **Fixed:** {glue:text}`n_probes` probes of SAC-w, output form of each line, models. On labels the choice
@@ -267,10 +261,11 @@ def cells(caption, name, index, columns, **chosen):
     return figures.table(tables.wide(rows, "line", columns), caption=caption)
 
 
+given = {"name": "temperature", "index": ["attack", "form"], "columns": "setting"}
+asked = ablations.AGAINST if "temperature" in varied else ()
+shown = [cells(f"AUC by temperature, against {each}", **given, negatives=each) for each in asked]
+display(*shown[:1])
 hidden = "was not measured"
-for group in ablations.AGAINST if "temperature" in varied else ():
-    caption = f"AUC by temperature of the service, against {group}"
-    display(cells(caption, "temperature", ["attack", "form"], "setting", negatives=group))
 if "temperature" in varied:
     part = tables.select(varied["temperature"], attack="Extract-L", negatives=MAIN_NEGATIVES)
     part = part.pivot(index="form", columns="setting", values="auc")[["1", "2"]]
@@ -278,6 +273,9 @@ if "temperature" in varied:
     hidden = f"goes from {p1:.2f} to {p2:.2f}, and matched from {m1:.2f} to {m2:.2f}"
 figures.say(temperature_moves=hidden)
 Markdown(f"From temperature 1 to 2 the AUC on Extract-L, against {MAIN_NEGATIVES}, {hidden}.")
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Temperature, against students of another", "code_prompt_hide": "Temperature, against students of another"}
+display(*shown[1:])
 
 # %% [markdown]
 # A thief also has habits. It may ask once about each image and keep the answer for shifted versions, ask about plain images, or be given some wrong answers. It may fine-tune, prune or round
@@ -306,7 +304,6 @@ figures.say(students_moves=text if len(auc) else "in no cell, since it was not m
 
 # %% [markdown]
 # :::{glue:figure} ablation_negatives
-# :name: fig-ablations-negatives
 # :alt: Against students of another the AUC of SAC-w is lower than against attacker data {glue:text}`students_moves`.
 #
 # **Varied:** the independent models. **Fixed:** the stolen models, {glue:text}`n_probes` probes of SAC-w, cosine. A mark further left than that of the first line belongs to independent

@@ -127,7 +127,6 @@ figures.say(moved=f"{labels_only.max():.2f}")
 
 # %% [markdown]
 # :::{glue:figure} attacks_kept
-# :name: fig-attacks-kept
 # :alt: AUC of SAC-w for services that change no label. Temperature, a single named class and noise bring it down; matching temperatures undoes the temperature only; on raw logits a mere constant does it.
 #
 # Every setting keeps all labels and so the whole accuracy. The scores that read labels move by {glue:text}`moved`.
@@ -159,7 +158,6 @@ against_accuracy("attacks_doors", doors)
 
 # %% [markdown]
 # :::{glue:figure} attacks_doors
-# :name: fig-attacks-doors
 # :alt: AUC over accuracy for doors that change images or refuse questions; refusing what lies near public images brings SAC and AKH to zero, and the sibling test keeps its AUC.
 #
 # Doors that refuse 1 and 10 % of honest questions and, where they were measured, blur of 0.5 and 1 pixel, JPEG of quality 50 and 10, 3 bits of grey and 1. A suspect that answers fewer than four
@@ -186,7 +184,6 @@ against_accuracy("attacks_thieves", list(thieves.TRICKS), of="Extract-L")
 
 # %% [markdown]
 # :::{glue:figure} attacks_thieves
-# :name: fig-attacks-thieves
 # :alt: AUC over accuracy for thieves that train against SAC, against the sibling test, or mix in own labels, one curve for each of five scores.
 #
 # Thieves who train against a score, and thieves who need the source less and less. The fold below has the strengths, and the price.
@@ -210,7 +207,8 @@ display(
 # %% [markdown]
 # ## Innocents who share data
 #
-# An independent model on some of the owner's images is innocent of stealing the *model*. How guilty does it look?
+# An independent model on some of the owner's images is innocent of stealing the *model*. How guilty does it look? Against all other innocents its AUC reaches at most {glue:text}`shared_auc`,
+# and a score accuses at most {glue:text}`shared_accused` of such models.
 
 # %% tags=["hide-input", "remove-output"]
 shared = rows_of([attacked.OVERLAP], of="Independent (overlap)")
@@ -222,19 +220,19 @@ lied = rows_of([attacked.ACCUSER], [*MAIN, scores.UNGUARDED], of="Innocents")
 figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
 
 # %% [markdown]
+# ::::{dropdown} By the share of the owner's images
 # :::{glue:figure} attacks_shared
-# :name: fig-attacks-shared
 # :alt: AUC of independent models against all other innocents by the share of the owner's images that they were trained on.
 #
-# Independent models against all other innocents. The largest AUC is {glue:text}`shared_auc`; a score accuses at most {glue:text}`shared_accused` of them.
+# Independent models that share images with the owner, against all other innocents.
 # :::
+# ::::
 #
 # ## The accuser lies
 #
 # Now the suspects are innocents, and the AUC compares them with themselves under honest treatment: 0.50 is a lie without effect, 1.00 makes every innocent look guiltier than any was.
 #
 # :::{glue:figure} attacks_lies
-# :name: fig-attacks-lies
 # :alt: How guilty innocents look under each lie, by score; where the accuser chooses the probes after seeing the suspect, all scores from probabilities or labels are near one.
 #
 # Each lie moves the scores that it can reach. SAC and AKH take here the contested probes that the claimed source gets wrong.
@@ -246,6 +244,7 @@ told = tables.wide(lied.assign(text=text), "strength", "score").drop(columns="SA
 figures.table(told, caption="Innocents accused, honestly → with the lie")
 
 # %% [markdown]
+# ::::{dropdown} What stops each lie
 # | lie | what stops it | what does not |
 # |---|---|---|
 # | probes chosen after seeing the suspect | probes committed before; fresh ones drawn by the judge | more probes of the accuser's; a small p-value |
@@ -253,6 +252,7 @@ figures.table(told, caption="Innocents accused, honestly → with the lie")
 # | siblings trained worse | a judge who runs the committed script again | rank and p-value, which trust the siblings |
 # | the suspect leaked into the choice | a list of the models that chose, committed with the probes | a placebo without that suspect |
 # | friendliest references kept | all siblings and controls counted, seeds from later public randomness | a larger pool to select from |
+# ::::
 #
 # The student of the back-dated claim stands among ordinary siblings here. An accuser who makes the siblings by distillation too was not tried. Accusers with crafted evidence succeed against published schemes {cite:p}`falseclaims2024`; {cite:t}`fitprint2025` propose a fingerprint that is bound to a target beforehand.
 #
@@ -276,7 +276,6 @@ figures.show("attacks_sequence", drawn)
 
 # %% [markdown]
 # :::{glue:figure} attacks_sequence
-# :name: fig-attacks-sequence
 # :alt: Share of Extract-L students and of innocents accused by the number of answers, for the betting test and for the fixed sibling test.
 #
 # Accused by then (betting test), or at that fixed number (sibling test). Intervals count models as independent.
@@ -286,7 +285,7 @@ figures.show("attacks_sequence", drawn)
 #
 # A threshold that accuses at most 5 % of the innocents of one source is taken to another one. Rows with the same run twice are other sources of that run.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Innocents accused away from home", "code_prompt_hide": "Innocents accused away from home"}
 travelled = disputes.travel({name: references.load(name) for name in references.available()})
 text = [f"{row['accused']:.0%} [{row['low']:.0%}, {row['high']:.0%}]; {row['found']:.0%}" for row in travelled.to_dict("records")]  # fmt: skip
 travelled = travelled.assign(route=travelled["home"] + " → " + travelled["away"], text=text)

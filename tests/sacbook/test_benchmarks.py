@@ -53,7 +53,7 @@ def test_fingerprints_and_checking_on_the_smoke_run(run, monkeypatch, capsys):
         return 1.0
 
     one, several = checking.measure(run, suspects=4, contested=60, call=call)
-    assert (one["suspects"], several["suspects"]) == (1, 4)
+    assert (one["suspects"], several["suspects"], one["probes"]) == (1, 4, 60)
     assert (
         one["query"] == one["verify"] == 1
         and several["asking"] > one["asking"] > 0 < one["judging"]

@@ -2,15 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import safetensors.torch
 
 from benchmarks import card, paper
 from sacutils import files, steps
+from sacutils.files import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "benchmarks/gpu.sh"
@@ -83,6 +87,15 @@ def test_a_model_is_not_started_when_time_is_up(run):
     hidden = path.rename(path.with_suffix(".hidden"))
     assert paper.train(run, [name], 1, until=0) == [name]
     hidden.rename(path)
+
+
+def test_a_model_is_given_up_when_time_is_up(run, monkeypatch):
+    monkeypatch.setattr(paper, "answers_of", lambda *_: time.sleep(60))
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(UserError, match="source: the time is up"):
+        paper.train_one("smoke", {}, run.shared.parent, "source", time.monotonic() + 0.1)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def test_what_the_paper_run_replaces_fits_the_profile():
