@@ -255,7 +255,7 @@ figures.say(enough="enough" if wrong_probes >= wanted else "too few")
 
 # %% [markdown]
 # On the {glue:text}`n_test` test images the source is right on **{glue:text}`accuracy`** (guessing: {glue:text}`guess`), so it **{glue:text}`learnt`** its task. On the owner's images,
-# which it was trained on, it reaches {glue:text}`train_accuracy`. A gap between the two is a trace of memorising.
+# which it was trained on, it reaches {glue:text}`train_accuracy`. A gap beyond the interval is a trace of memorising.
 #
 # ### Where it errs
 #
@@ -302,7 +302,7 @@ figures.images(pixels, {key: titles[part] for key, part in parts.items()})
 # ## What it means
 #
 # Where classes overlap, several answers are defensible, and which one a network gives is decided by its weights and not by the task. Two networks that were trained apart agree on the
-# easy images *because the images are easy*. On the hard ones they are free to differ, so the probes of {doc}`09_probes` are mistakes of the source.
+# easy images *because the images are easy*. On the hard ones they are free to differ, so some probe sets of {doc}`09_probes` are mistakes of the source.
 #
 # Some mistakes are in the data. A mislabelled picture is "misclassified" by every good model, so sharing that mistake says nothing about theft, and {term}`SAC-w` does not remove such
 # images. {doc}`07_independent_models` counts how many mistakes independent models share.

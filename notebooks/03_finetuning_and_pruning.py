@@ -239,7 +239,7 @@ ladder = pd.DataFrame(rows)
 caption = "The pruning ladder, rung by rung: what each step changes"
 figures.table(ladder, {"same as the rung before": "{:.1%}"}, caption=caption)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pruning-ladder", "caption": "Accuracy and fidelity along the ladder; the bands are 95 % intervals over test images. The dashed line is the accuracy of the source. Look for the rung at which either leaves its band."}, "image": {"alt": "Accuracy and fidelity of the pruned copies against the share of silent channels; the table above states on which rungs fidelity rises or falls beyond its interval."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pruning-ladder", "caption": "Accuracy and fidelity along the ladder; the bands are 95 % intervals over test images. The dashed line is the accuracy of the source. Look for the first rung whose band of accuracy lies below the dashed line."}, "image": {"alt": "Accuracy and fidelity of the pruned copies against the share of silent channels; the table above states on which rungs fidelity rises or falls beyond its interval."}}
 long = pd.DataFrame(long, columns=["fraction", "measure", "value", "low", "high"])
 axes = {"x_label": "share of silent channels", "y_label": "share of test images"}
 axes["levels"] = {"source": accuracy}

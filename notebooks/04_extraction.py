@@ -226,7 +226,7 @@ caption = "Extracted students: how good they are and how much they copy"
 figures.table(suspects.group_table(students, stranger=level), caption=caption)
 
 # %% [markdown]
-# *A stranger* is the mean of the independent models on attacker data. Its fidelity is {glue:text}`fidelity_independent`, its accuracy {glue:text}`accuracy_independent`. A student
+# A *stranger* is an independent model on attacker data. The mean fidelity of all of them is {glue:text}`fidelity_independent`, their mean accuracy {glue:text}`accuracy_independent`. A student
 # with less fidelity is a poor copy. These are {glue:text}`n_weak` of {glue:text}`n_students`. They stay among the stolen models, since they were made by the theft, but whoever fails to find one
 # has missed little.
 

@@ -11,7 +11,7 @@
 #
 # ## The answer in short
 #
-# Stealing pays on {glue:text}`n_pays` of 3 tasks in this build. On the new labels the accuracy of Transfer-A minus that of models trained from scratch is {glue:text}`gap_transfer_all`
+# Stealing clearly pays for {glue:text}`n_pays` of 3 attacks in this build. On the new labels the accuracy of Transfer-A minus that of models trained from scratch is {glue:text}`gap_transfer_all`
 # percentage points, and that of Transfer-L {glue:text}`gap_transfer_last`. The thief trained for {glue:text}`epochs_transfer` epochs there, the others for {glue:text}`epochs_scratch`. On
 # corrupted images Transfer-10C reaches {glue:text}`damaged_transfer_corrupted` and models from scratch reach {glue:text}`damaged_independent_corrupted`.
 #

@@ -134,7 +134,7 @@ everyone = pd.concat([independent, suspects.suspects(run, *own)])
 rows = suspects.group_table(everyone, by=("group",))
 figures.table(rows, caption="Innocent models, then students of the source: accuracy and fidelity")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-groups", "caption": "Fidelity to the source by group, on test images. A dot is a model, the bar its 95 % Wilson interval over test images; the number of models stands in brackets. Innocents that lie as far right as a stolen group cannot be told from it in this way."}, "image": {"alt": "Copies of the weights have the highest fidelity. Extract-L students reach {glue:text}`fidelity_own` on average and students of another {glue:text}`fidelity_another`."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-independent-groups", "caption": "Fidelity to the source by group, on test images. A dot is a model, the bar its 95 % Wilson interval over test images; the number of models stands in brackets. Innocents that lie as far right as a stolen group cannot be told from it in this way."}, "image": {"alt": "Fine-tuned copies have the highest fidelity. Extract-L students reach {glue:text}`fidelity_own` on average and students of another {glue:text}`fidelity_another`."}}
 shown = suspects.suspects(run, *INDEPENDENT, *(step for step in SAME_CLASSES if run.names(step)))
 shown = suspects.with_intervals(shown, "fidelity")
 axes = {"label": "fidelity", "limits": (shown["low"].min(), 1)}
@@ -195,7 +195,7 @@ loyal = pd.DataFrame(rows)
 loyal["nearer to its own"] = loyal["own teacher"] > loyal["another"]
 shares = suspects.group_table(loyal, "own teacher", "another", by=("group",))
 shares["nearer to its own"] = loyal.groupby("group", sort=False)["nearer to its own"].sum().values
-figures.table(shares, caption="Students agree with their own teacher more than with another")
+figures.table(shares, caption="Do students agree with their own teacher more than with another?")
 
 # %% [markdown]
 # ### Where the source is right, and where it is wrong
@@ -213,7 +213,7 @@ for other, answer in zip(names, answers, strict=True):
     rows.append({"step": run.zoo.specs[other].step} | shares)
 split = pd.DataFrame(rows)
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Each model's agreement as a dot", "code_prompt_hide": "Each model's agreement as a dot", "figure": {"name": "fig-independent-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model. Groups differ more in height than in breadth."}, "image": {"alt": "Innocent models repeat {glue:text}`innocent_wrong` of the source's mistakes, Extract-L and Extract-P students {glue:text}`students_wrong`, and copies of the weights lie highest."}}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Each model's agreement as a dot", "code_prompt_hide": "Each model's agreement as a dot", "figure": {"name": "fig-independent-mistakes", "caption": "Agreement with the source on the test images that it classifies rightly (horizontal) and wrongly (vertical). A dot is a model."}, "image": {"alt": "Innocent models repeat {glue:text}`innocent_wrong` of the source's mistakes, Extract-L and Extract-P students {glue:text}`students_wrong`, and fine-tuned copies lie highest."}}
 axes = {"x_label": "agreement where the source is right", "y_label": "agreement where it is wrong"}
 figures.scatter(split, "right", "wrong", role="step", **axes)
 
@@ -274,7 +274,7 @@ figures.say(n_below=int(n_below), n_own=int(n_own))
 # hardest negatives on average are those of *{glue:text}`hardest`*. For {glue:text}`n_below` of {glue:text}`n_attacks` attacks the AUC is below one half for some choice. There the stolen models agree
 # with the source *less* than the innocent ones do, because fidelity is high for whoever has learnt the task well.
 #
-# As to the claim: of the {glue:text}`n_independent` negatives with the source's classes, {glue:text}`n_own` have the source's architecture, {glue:text}`n_siblings` its recipe and data too, and
+# As to the claim: of the {glue:text}`n_independent` negatives with the source's classes and clean images, {glue:text}`n_own` have the source's architecture, {glue:text}`n_siblings` its recipe and data too, and
 # {glue:text}`n_another` were made by extraction. Models of one group are alike, so these intervals, which count each of them, are too narrow; those of {doc}`10_results` allow for it.
 
 # %% tags=["hide-input"]

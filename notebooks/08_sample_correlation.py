@@ -193,7 +193,7 @@ figures.show("hand_count", figures.curves(curve, "n", "d", role="model", log=Tru
 #
 # ## Logits, probabilities, labels
 #
-# What does the suspect return? From the same logits $z$ we make the three forms that a service may show (read in the released code):
+# What does the suspect return? From the same logits $z$ we make the three forms that a service may show. Logits and labels are as in the released code:
 #
 # - *logits*: $o = z$;
 # - *probabilities*: $o = \operatorname{softmax}(z)$;
@@ -313,8 +313,8 @@ figures.table(invariances, dict.fromkeys(correlation.FORMS, "{:.4f}"), caption=c
 #
 # ## What it means
 #
-# SAC compares how two models *arrange* the same probes. It needs no access to weights, no equal architecture and no equal order of classes. What it measures depends on the form of the outputs. Logits
-# carry a constant and a scale. Probabilities carry the confidence, which whoever runs the service can set. Labels carry only the partition of the probes. {doc}`10_results` shows which form separates thieves from
+# SAC compares how two models *arrange* the same probes. It needs no access to weights, no equal architecture and no equal order of classes. What it measures depends on the form of the outputs. On logits
+# it sees a constant that no customer sees. Probabilities carry the confidence, which whoever runs the service can set. Labels carry only the partition of the probes. {doc}`10_results` shows which form separates thieves from
 # honest developers on which attack. {doc}`09_probes` turns to the other choice: which images to ask about.
 
 # %% [markdown] tags=["exercise"]

@@ -14,7 +14,7 @@
 # On average, independent models repeat the source's label on {glue:text}`agree_normal` of plain images and on {glue:text}`agree_w` of the images that the source and its
 # surrogates get wrong (SAC-w). The share of the stolen models minus that of the independent ones is {glue:text}`gap_normal` percentage points on plain images and {glue:text}`gap_w` on SAC-w.
 # The patch of SAC-m changes {glue:text}`flips_m` of the source's {glue:text}`n` answers, so SAC-m {glue:text}`m_word` SAC-normal here. Probes that surrogates answer as the source does and
-# choosers do not (*contrast*) tell Extract-L students from students of *another* owner with an AUC of {glue:text}`auc_contrast_pool` by label agreement. The {term}`placebo`, the same choice by
+# choosers do not (*contrast*, chosen from a larger pool) tell Extract-L students from students of *another* owner with an AUC of {glue:text}`auc_contrast_pool` by label agreement. The {term}`placebo`, the same choice by
 # models that never saw the source, reaches {glue:text}`auc_placebo_pool`. Over the reference run ({glue:text}`reference`) the two are {glue:text}`over_contrast_pool` and {glue:text}`over_placebo_pool`.
 #
 # ```{admonition} What you will do
@@ -86,7 +86,7 @@ figures.say(side=f"{settings.patch:g}", position=settings.patch_position, pool=f
 # | SAC-m (wide) | as SAC-m, with a patch of half the side in the middle | images |
 # | SAC-w (contrast) | the images on which surrogates repeat the source and {term}`choosers <chooser>` do not | source, surrogates, choosers |
 # | Contrast (pool) | the same from a pool: each image as it is, shifted and flipped, half replaced by another, and blended with it | the same |
-# | Placebo, Placebo (pool) | the choices of the last two by models that never saw the source | students of another owner, choosers |
+# | Placebo, Placebo (pool) | the choices of the last two by models that never saw the source | students of another network, choosers |
 # :::
 
 # %% tags=["hide-input", "remove-output"]
@@ -102,7 +102,6 @@ figures.show("probes_samples", figures.images(samples, titles))
 
 # %% [markdown]
 # :::{glue:figure} probes_samples
-# :name: fig-probes-samples
 # :alt: The source contradicts the true class on every image of SAC-source and SAC-w; on the other sets it does so only where it errs.
 #
 # The first images of each set. Above each: the true class (that of the background or left half where two images are mixed) and, after the arrow, what the source says where it
@@ -209,15 +208,17 @@ for label, part in drawn.groupby("probes", sort=False):
     is_stolen, shares = part["step"].isin(steps.SAME_CLASSES), part["agreement"]
     stolen, independent = shares[is_stolen].to_numpy(), shares[~is_stolen].to_numpy()
     gap = evaluation.mean_difference(stolen, independent)
-    rows.append((label, stolen.mean(), independent.mean(), gap.value, str(gap)))
-columns = ["probes", "stolen", "independent", "gap", "difference (points)"]
+    rows.append((label, stolen.mean(), independent.mean(), gap.low, str(gap)))
+columns = ["probes", "stolen", "independent", "low", "difference (points)"]
 gaps = pd.DataFrame(rows, columns=columns)
 of_set = gaps.set_index("probes")
 for name in ("normal", "w"):
     *_, share, _, text = of_set.loc[PROBE_SETS[name]]
     figures.say(**{f"gap_{name}": text, f"agree_{name}": f"{share:.0%}"})
-wider = of_set["gap"]["SAC-w"] > of_set["gap"]["SAC-normal"]
-figures.say(widest=of_set["gap"].idxmax(), gap_verdict="wider" if wider else "no wider")
+clear = ", ".join(of_set.index[of_set["low"] > 0]) or "no set"
+counts = drawn[drawn["probes"] == label]["step"].value_counts()
+figures.say(clear=clear, n_copies=int(counts.filter(regex="finetune|prune").sum()))
+figures.say(n_all=int(counts.reindex(steps.SAME_CLASSES).sum()))
 
 # %% [markdown]
 # ## Why wrong images tell more
@@ -238,10 +239,10 @@ figures.say(widest=of_set["gap"].idxmax(), gap_verdict="wider" if wider else "no
 
 # %%
 caption = "Agreement with the source: stolen and independent models, and their difference"
-figures.table(gaps.drop(columns="gap"), dict.fromkeys(columns[1:3], "{:.0%}"), caption=caption)
+figures.table(gaps.drop(columns="low"), dict.fromkeys(columns[1:3], "{:.0%}"), caption=caption)
 
 # %% [markdown]
-# Here the gap on SAC-w ({glue:text}`gap_w` points) is **{glue:text}`gap_verdict`** than on SAC-normal ({glue:text}`gap_normal`). The widest is on {glue:text}`widest`.
+# A gap is clear where its interval lies above 0. That is the case on **{glue:text}`clear`**. The stolen models are {glue:text}`n_all`, of which {glue:text}`n_copies` are copies of weights and the others students.
 #
 # ## The other reading: contrast
 #
@@ -273,7 +274,7 @@ assert torch.equal(best, run.probes["contrast"].index)
 #
 # ## Result
 #
-# AUC of the Extract-L students against three groups of independent models. The last group, **students of another owner**, was made as the stolen models were.
+# AUC of the Extract-L students against three groups of independent models. The last group, **students of another network**, was made as the stolen models were.
 
 # %% tags=["hide-input", "remove-output"]
 groups = [steps.MAIN_NEGATIVES, "owner data", "students of another"]
@@ -290,7 +291,7 @@ for name in ("w", "contrast", "contrast_pool", "placebo", "placebo_pool"):
     figures.say(**{f"auc_{name}": tables.text(value[PROBE_SETS[name]])})
 for pool, word in (("", "placebo_plain"), ("_pool", "placebo_verdict")):
     one, other = (value[PROBE_SETS[f"{kind}{pool}"]]["auc"] for kind in ("contrast", "placebo"))
-    figures.say(**{word: "more" if one > other else "no more"})
+    figures.say(**{word: f"which is {'less' if other < one else 'no less'}"})
 figures.say(models=f"{agreement['n_stolen'].max()} / {agreement['n_independent'].max()}")
 reference, kept = references.for_run(run)
 figures.say(reference=reference)
@@ -308,8 +309,7 @@ for name in ("contrast_pool", "placebo_pool"):
 # :::
 #
 # By label agreement and against students of another, SAC-w in the reading *all wrong* has an AUC of {glue:text}`auc_w`, and in the reading *contrast* {glue:text}`auc_contrast`. The placebo of the contrast has
-# {glue:text}`auc_placebo`, so the contrast gains **{glue:text}`placebo_plain`** than its placebo. From the pool it gains **{glue:text}`placebo_verdict`**: {glue:text}`auc_contrast_pool`, and {glue:text}`auc_placebo_pool` for
-# the placebo.
+# {glue:text}`auc_placebo`, {glue:text}`placebo_plain`. From the pool the contrast has {glue:text}`auc_contrast_pool` and its placebo {glue:text}`auc_placebo_pool`, {glue:text}`placebo_verdict`.
 #
 # ## What it means
 #

@@ -11,7 +11,7 @@
 #
 # ## The answer in short
 #
-# {term}`AKH` counts how often a suspect repeats the source's label on the source's own mistakes. Over the six attacks that keep the classes its {term}`AUC` is
+# {term}`AKH` counts how often a suspect repeats the source's label on the source's own mistakes. Over six attacks (fine-tuning, pruning, extraction) its {term}`AUC` is
 # {glue:text}`akh_main` against independent models on attacker data, {glue:text}`akh_owner` against those on owner data and {glue:text}`akh_students` against students of another
 # source. Against attacker data, {glue:text}`n_worse` of the {glue:text}`n_others` other entries are better than AKH beyond the interval of the difference, {glue:text}`n_better` are worse,
 # and for {glue:text}`n_open` no difference is shown; AKH minus SAC-w (probabilities) is {glue:text}`akh_sac`. Against students of another, {glue:text}`n_worse_students` are better.
@@ -307,8 +307,8 @@ figures.say(n_fall=int(falls.sum()), n_entries=len(falls))
 
 # %% [markdown]
 # The claim **{glue:text}`verdict`** in this build: against attacker data {glue:text}`n_worse` of {glue:text}`n_others` entries are better than AKH, against owner data
-# {glue:text}`n_worse_owner`, against siblings {glue:text}`n_worse_siblings`, and against students of another {glue:text}`n_worse_students`. If all were equally good, about {glue:text}`by_chance` of so many
-# comparisons would show a difference by chance. {glue:text}`n_level` of {glue:text}`n_others` entries are level with AKH, with the whole interval within ±{glue:text}`margin`. A zoo of this size can show large
+# {glue:text}`n_worse_owner`, against siblings {glue:text}`n_worse_siblings`, and against students of another {glue:text}`n_worse_students`. If all were equally good, about {glue:text}`by_chance` of the {glue:text}`n_others`
+# comparisons with each group would show a difference by chance. {glue:text}`n_level` of {glue:text}`n_others` entries are level with AKH, with the whole interval within ±{glue:text}`margin`. A zoo of this size can show large
 # differences, and can hardly show that there is none. {doc}`13_what_reproduces` has several sources, and the published values of IPGuard, CAE and EWE.
 #
 # ## What it means

@@ -12,7 +12,8 @@
 # ## The answer in short
 #
 # Of {glue:text}`n_pairs` pairs of settings that differ in one choice only, {glue:text}`n_apart` have disjoint 95 % intervals. So the claim that the answer does not depend on any
-# one choice **{glue:text}`verdict`**. The largest difference between two such settings is {glue:text}`gap`, along *{glue:text}`gap_ablation`* on
+# one choice **{glue:text}`verdict`**, by its own rule. By chance about {glue:text}`by_chance` pairs would be disjoint if all models were independent, and {glue:text}`ought` of the disjoint pairs lie along choices
+# where the answer ought to change: the negatives, and how much the thief asks. The largest difference between two such settings is {glue:text}`gap`, along *{glue:text}`gap_ablation`* on
 # {glue:text}`gap_attack`. Raw logits and probabilities differ by up to {glue:text}`form_gap`, and the free constant of the logits explains at most {glue:text}`centred` of it. Where the
 # thief's service answers at temperature 2 instead of 1, the AUC of SAC-w on Extract-L {glue:text}`temperature_moves`. Against students of another source the AUC is lower than against
 # attacker data {glue:text}`students_moves`. The values are those of {glue:text}`origin`.
@@ -88,7 +89,9 @@ figures.say(gap=f"{top['range']:.2f}", gap_ablation=top["ablation"], gap_attack=
 usual = varied["output form"].iloc[0]
 figures.say(n_independent=int(usual["n_independent"]), sources=int(usual["sources"]))
 figures.say(n_probes=int(data["distances"]["n_probes"].max()), chance=f"{chance:.1%}")
-figures.say(bar=f"{bar:.2f}", margin=f"{margin:.2f}")
+figures.say(bar=f"{bar:.2f}", margin=f"{margin:.2f}", by_chance=f"{chance * pairs:.0f}")
+other = moves["ablation"].isin(["negatives", "extraction epochs", "attacker images"])
+figures.say(ought=int(moves.loc[other, "apart"].sum()))
 
 
 def draw(name, label="", line="form", against=MAIN_NEGATIVES, **chosen):
@@ -286,7 +289,7 @@ style = varied["thief's style"]["series"].unique() if "thief's style" in varied 
 for series in style:
     caption = f"AUC on Extract-L by the thief's habit: {series}"
     display(cells(caption, "thief's style", ["setting"], "negatives", series=series))
-Markdown("" if len(style) else "*The styles were not measured in the run shown.*")
+None if len(style) else Markdown("*The styles were not measured in the run shown.*")
 
 # %% [markdown]
 # ## The choice of negatives

@@ -12,7 +12,7 @@
 # ## The answer in short
 #
 # At the level {glue:text}`level` the test finds {glue:text}`hits_loop` students that asked the source in the loop, and it accuses {glue:text}`hits_innocent` innocent models of this build. Over all
-# sources of the reference runs with one augmentation ({glue:text}`n_sources`) these are {glue:text}`over_found` and {glue:text}`over_accused`. {glue:text}`answer_weak` The test asks for labels only, and it
+# sources of the reference runs with one augmentation ({glue:text}`n_sources`) these are {glue:text}`over_found` and {glue:text}`over_accused`; of the goals that were registered for these shares, {glue:text}`goals_ab`. {glue:text}`answer_weak` The test asks for labels only, and it
 # needs no promise about how strangers train their models.
 #
 # ```{admonition} What you will do
@@ -105,7 +105,6 @@ figures.show("siblings_probes", figures.images({"": candidates[chosen]}, {"": ti
 
 # %% [markdown]
 # :::{glue:figure} siblings_probes
-# :name: fig-siblings-probes
 # :alt: Probes on which the source and its siblings split their votes between two or more classes although all were trained with the same script on the same images.
 #
 # The most contested probes, with the two commonest labels and the number of members that give them. On {glue:text}`divided` of the {glue:text}`count` probes the members do not all agree.
@@ -152,7 +151,6 @@ figures.say(rank_student=int(rank[1]), rank_stranger=int(rank[-1]), n_members=le
 
 # %% [markdown]
 # :::{glue:figure} siblings_residuals
-# :name: fig-siblings-residuals
 # :alt: The source has rank {glue:text}`rank_student` of {glue:text}`n_members` members for an Extract-L student, and rank {glue:text}`rank_stranger` for a student of a stranger.
 #
 # One suspect a line. For the Extract-L student the source has rank {glue:text}`rank_student` of {glue:text}`n_members`, for the student of a stranger rank {glue:text}`rank_stranger`. The source
@@ -199,7 +197,7 @@ figures.say(pairs=f"{int((pairs['p'] <= level).sum())} of {len(pairs):,}")
 figures.say(pairs_siblings=int((pairs["p_siblings"] <= level).sum()))
 
 # %% [markdown]
-# The set-up finds {glue:text}`power` pseudo-thefts. It accuses {glue:text}`pairs` pairs of a sibling and an innocent, and {glue:text}`pairs_siblings` by `p_siblings` alone. For the worst single member the
+# The set-up finds {glue:text}`power` pseudo-thefts. It accuses {glue:text}`pairs` pairs of a sibling and a model that was not made from it (those stolen from the source included), and {glue:text}`pairs_siblings` by `p_siblings` alone. For the worst single member the
 # share is {glue:text}`worst`.
 #
 # ## More queries, or probabilities
@@ -216,7 +214,6 @@ figures.show("siblings_queries", drawn)
 
 # %% [markdown]
 # :::{glue:figure} siblings_queries
-# :name: fig-siblings-queries
 # :alt: With {glue:text}`count` probes and from {glue:text}`form` the test accuses {glue:text}`hits_loop` students that asked in the loop and {glue:text}`hits_innocent` innocent models.
 #
 # Share of the Extract-L and Extract-P students (round marks) and of all innocents (triangles) that are accused at the level {glue:text}`level`, by number of probes and by what the suspect shows. A set-up with few
@@ -249,10 +246,16 @@ for key, part in (("found", select(lead, style="in the loop", derived=True)),
                   ("accused", lead[~lead["derived"]])):  # fmt: skip
     figures.say(**{f"over_{key}": f"{part['hit'].sum()} of {len(part)}"})
 figures.say(n_sources=len(lead[["run", "seed"]].drop_duplicates()))
+led = select(pd.DataFrame(rows), regime="one augmentation")
+said = [f"{goal} is {'met' if all(led[goal] == 'met') else 'missed'}" for goal in ("(a)", "(b)")]
+share = lead.loc[~lead["derived"], "hit"].mean()
+figures.say(goals_ab=" and ".join(said), over_share=f"{share:.1%}")
 figures.table(pd.DataFrame(rows), caption="Registered goals (a) and (b) in the reference runs")
 
 # %% [markdown]
-# Goals (c) and (d) compare own Extract-L students with students of *another* owner, who used the same recipe. A cell has the mean AUC over sources, its 95 % interval, and the smallest and
+# An upper bound counts the sources and not only the models: with so few, single models decide. Over these sources the test accuses {glue:text}`over_share` of the
+# innocents, at a level of {glue:text}`level`. Nothing was changed after the goals were judged.
+# Goals (c) and (d) compare own Extract-L students with students of *another* network, made by the same recipe. A cell has the mean AUC over sources, its 95 % interval, and the smallest and
 # the largest source. Goal (c) is met by a run whose smallest AUC of the sibling test is at least 0.95, goal (d) if 0.50 lies in the interval of the placebo.
 
 # %% tags=["hide-input"]

@@ -29,8 +29,8 @@
 # contrast-chosen probes, and the {term}`sibling` test. The first two read probabilities, the others labels. Where labels are kept, SAC on raw logits stands beside, as in the released code.
 #
 # *The suspect's service* is disturbed, never the owner's models. The {term}`AUC` compares the disturbed {glue:text}`group` models with **all** innocents as they are. *Found* is the share of
-# suspects that the level {glue:text}`level` accuses, *accused* the share of innocents who do the same as the thief. A distance is found if Student's t among the owner's {glue:text}`controls`
-# {term}`controls <control>` that chose no probes makes it that improbable. No threshold was published for SAC or AKH, so this rule is ours ({doc}`/rules`). *Accuracy* is that of what the
+# suspects that the level {glue:text}`level` accuses, *accused* the share of innocents who do the same as the thief. A distance is found if Student's t among the owner's
+# {term}`controls <control>` that chose no probes, in this build {glue:text}`controls`, makes it that improbable. We found no published threshold for SAC or AKH, so this rule is ours ({doc}`/rules`). *Accuracy* is that of what the
 # service still shows, on the test images; an image without an answer counts as lost.
 #
 # ## Parameters
@@ -64,7 +64,7 @@ MAIN = list(scores.MAIN)
 # %% tags=["hide-input", "remove-output"]
 borrowed = table.loc[table["origin"] != "this run", "family"].nunique()
 figures.say(
-    origin=f"the reference run {references.label(reference, known)}" if borrowed else "this run",
+    origin=f"the reference run {references.label(reference.split(',')[0], known, 'attacks')}" if borrowed else "this run",
     missing=", ".join(name for name in attacked.EVERYTHING if name not in set(table["setting"]) | set(table["family"])) or "nothing",
     group=group, level=f"{scores.LEVEL:g}", controls=len(run.names(*scores.CALIBRATING)),
     **{f"answer_{i}": text for i, text in enumerate(attacked.sentences(table), 1)},
@@ -127,7 +127,7 @@ figures.say(moved=f"{labels_only.max():.2f}")
 
 # %% [markdown]
 # :::{glue:figure} attacks_kept
-# :alt: AUC of SAC-w for services that change no label. Temperature, a single named class and noise bring it down; matching temperatures undoes the temperature only; on raw logits a mere constant does it.
+# :alt: AUC of SAC-w for services that change no label. Temperature moves it up or down, a single named class and noise bring it down; matching temperatures undoes the temperature only; on raw logits a mere constant does it.
 #
 # Every setting keeps all labels and so the whole accuracy. The scores that read labels move by {glue:text}`moved`.
 # :::
@@ -149,7 +149,7 @@ against_accuracy("attacks_answers", list(services.LABELS_TOUCHED))
 #
 # ## At the door: images changed, questions refused
 #
-# A door may blur, compress or coarsen each image. Or it refuses what looks shifted or mixed (a forest of trees learned the look from the thief's own images), or what lies near a *public*
+# A door may smooth (blur), compress or coarsen each image. Or it refuses what looks shifted or mixed (a forest of trees learned the look from the thief's own images), or what lies near a *public*
 # image, which all probes of the paper are.
 
 # %% tags=["hide-input", "remove-output"]
@@ -248,7 +248,7 @@ figures.table(told, caption="Innocents accused, honestly → with the lie")
 # | lie | what stops it | what does not |
 # |---|---|---|
 # | probes chosen after seeing the suspect | probes committed before; fresh ones drawn by the judge | more probes of the accuser's; a small p-value |
-# | suspect distilled, student called the source | a time stamp of the source before the suspect appeared | fresh probes; the test itself, which does not know who was first |
+# | suspect distilled, student called the source | a time stamp of the source before the suspect appeared | fresh probes; `p_siblings`, which does not know who was first; the guard by controls stops many such claims, not all |
 # | siblings trained worse | a judge who runs the committed script again | rank and p-value, which trust the siblings |
 # | the suspect leaked into the choice | a list of the models that chose, committed with the probes | a placebo without that suspect |
 # | friendliest references kept | all siblings and controls counted, seeds from later public randomness | a larger pool to select from |
@@ -332,7 +332,7 @@ assert (on_chosen, on_fresh) == (1, 0.5)
 # **3. A false claim.** You are accused with a p-value of 0.001 from the sibling test. The accuser shows a source, 19 siblings and a script, all without dates. Which lie fits, and what do you ask for?
 # %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# Back-dating fits: the claimed source may be a student of your model, which can explain your labels better than siblings do. Ask for a time stamp of its weights from before your model was
+# Back-dating fits: the claimed source may be a student of your model, which can explain your labels better than siblings do; the guard by controls does not always stop it. Ask for a time stamp of its weights from before your model was
 # published, and for a rerun of the script: a student is not what the script makes. Worse siblings fit too; the rerun shows them.
 # :::
 

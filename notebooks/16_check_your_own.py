@@ -16,7 +16,7 @@
 # somebody else it is *{glue:text}`innocent_verdict`* (p = {glue:text}`innocent_p`). Both are from {glue:text}`shows` on
 # {glue:text}`probes` probes. The same comparison finds {glue:text}`found` of {glue:text}`rehearsed` rehearsed thefts, and accuses
 # {glue:text}`accused` of {glue:text}`pairs` pairs of a member and an innocent control. An owner who cannot retrain has a weaker
-# test. It finds {glue:text}`rank_copies` copies of the source's weights and {glue:text}`rank_extracted` extracted models.
+# test. {glue:text}`rank_answer`
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -93,8 +93,8 @@ run.announce(source, *siblings, *controls, *thefts, *copies, *extracted, *strang
 # every file; and a **commitment**, the SHA-256 of the manifest, which reveals nothing. Whoever later gets the folder can check
 # that nothing was changed after the commitment was published. Keep the folder secret: siblings help a thief to hide.
 #
-# Candidates are the images of the probe split and shifted or flipped views of them, at most one view of an image. With few
-# images the number of probes is smaller than asked.
+# Candidates are the images of the probe split and shifted or flipped views of them, at most one view of an image. This page takes
+# at most one probe for four images; the command takes as many as it is asked for, or refuses.
 
 # %%
 split = run.material.splits["probe"].to("cpu")
@@ -209,7 +209,7 @@ print(f"{len(page) / 1e6:.1f} MB of HTML, {len(kept) / 1e3:.0f} kB of JSON")
 # - **Seed grinding.** An accuser who knows the suspect trains a thousand models and calls the nearest one the source.
 # - **Weakened or dropped siblings.** Siblings that are trained worse, or left out where they come close, make the source stand
 #   out.
-# - **Back-dated distillation.** An accuser distils the suspect and calls the student the source; the test is symmetric and
+# - **Back-dated distillation.** An accuser distils the suspect and calls the student the source; `p_siblings` alone often
 #   agrees {cite:p}`falseclaims2024`.
 # - **A source that was the best of several trainings** needs siblings that were chosen in the same way.
 # - **The test is right on average over owners, and not for each one.** So there is a second p-value, and the table has the
@@ -256,14 +256,15 @@ def count_found(names):
     return f"{number} of {part['models'].sum()}"
 
 
-figures.say(
-    rank_copies=count_found(copies),
-    rank_extracted=count_found(extracted),
-    rank_innocents=count_found(strangers),
-)
+if errors["not_decidable"].sum() == errors["models"].sum():
+    answer = f"With the {len(strangers)} independent models here it decides nothing: 19 are needed."
+else:
+    answer = f"It finds {count_found(copies)} copies of the source's weights and "
+    answer += f"{count_found(extracted)} extracted models, and accuses {count_found(strangers)} independent models."  # fmt: skip
+figures.say(rank_answer=answer)
 
 # %% [markdown]
-# At the level 0.05 it finds {glue:text}`rank_copies` copies of weights, {glue:text}`rank_extracted` extracted models, and accuses {glue:text}`rank_innocents` independent models; shares have Wilson's 95 % interval. Where it says *no evidence*, ask what it finds: `--pseudo-theft` takes models that you derived from your own, and the verdict on the suspect does not depend on them.
+# At the level 0.05: {glue:text}`rank_answer` Shares have Wilson's 95 % interval. Where it says *no evidence*, ask what it finds: `--pseudo-theft` takes models that you derived from your own, and the verdict on the suspect does not depend on them.
 #
 # ## The same for your own model
 #

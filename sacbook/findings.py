@@ -82,5 +82,4 @@ def attacks_of(name: str, reference: tables.Tables) -> dict[str, str]:
         return {f"ref_attack_{i}": text for i, text in enumerate(said, 1)} | {"ref_attacks": name}
     found = attacked.sentences(attacked.means(reference["attacks"]))
     said = {f"ref_attack_{i}": text for i, text in enumerate(found, 1)}
-    count = reference["attacks"]["seed"].nunique()
-    return said | {"ref_attacks": f"{name}, {count} source{'' if count == 1 else 's'}"}
+    return said | {"ref_attacks": references.label(name, reference, "attacks")}

@@ -213,7 +213,7 @@ def shown() -> dict[str, str]:
     values |= _training(*known["training-cpu"])
     there = (folder() / f"{CUDA}.json").exists()
     cuda = _training(*read(CUDA)) if there else {}
-    nothing = "It has not been run on a card; {ref}`what was <measured-gpu>` is on another page."
+    nothing = "None are kept; {ref}`two trainings on a GPU <measured-gpu>` are on another page."
     values["speed_cuda"] = f"{cuda['speed_peak']}\n\n{cuda['speed_training']}" if cuda else nothing
     values |= _fingerprints(*known["fingerprints"]) | _checking(*known["checking"])
     return values | _scaling(*known["scaling"]) | _stages(*known["book"])

@@ -195,7 +195,7 @@ class Judges(NamedTuple):
 def judges(run: Run, name: str) -> Judges:
     """Who chooses a probe set: nobody, or the source with its surrogates and the choosers. In a
     placebo a sibling that is no member stands for the source and its students for the surrogates:
-    they are students of another owner.
+    they are students of another network.
     """
     owner, copies = [run.zoo.source], run.names(*steps.SURROGATES)
     if name in probes.PLACEBOS:

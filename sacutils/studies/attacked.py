@@ -486,11 +486,13 @@ def _on_services(rows: pd.DataFrame) -> str:
     others = select(
         rows, family=worst["family"], strength=worst["strength"], group=STUDENTS
     ).set_index("score")
+    same = select(rows, family=PLAIN, group=STUDENTS, score="AKH", origin=worst["origin"])
+    calm = same.iloc[0]
     return (
         f"Of {len(cheap)} disturbances of labels or questions that keep {CHEAP:.0%} of the "
         f"accuracy, the one that the sibling test bears worst ({worst['family']}, "
         f"{worst['strength']}) leaves it {_of(worst)} students that asked in the loop instead of "
-        f"{_of(start)}; AKH then finds {_of(others.loc['AKH'])}."
+        f"{_of(start)}; AKH then finds {_of(others.loc['AKH'])} and undisturbed {_of(calm)}."
     )
 
 
@@ -501,9 +503,9 @@ def _on_thieves(rows: pd.DataFrame) -> str:
     start = start.loc[worst.name]
     return (
         f"Of {len(part)} ways to adapt, {len(cheap)} cost the thief at most one point of accuracy; "
-        f"with the best of them ({worst['family']}, {worst['strength']}) the sibling test finds "
-        f"{_of(worst)} instead of {_of(start)}, at an accuracy of {worst['accuracy']:.1%} instead "
-        f"of {start['accuracy']:.1%}."
+        f"with the one that hides most of them ({worst['family']}, {worst['strength']}) the "
+        f"sibling test finds {_of(worst)} instead of {_of(start)}, at an accuracy of "
+        f"{worst['accuracy']:.1%} instead of {start['accuracy']:.1%}."
     )
 
 

@@ -262,7 +262,9 @@ def _compression(data: str) -> str:
     return "JPEG files, lossy" if lossy else "as the file format has it"
 
 
-def label(profile: str, tables: Tables) -> str:
-    """What a reference is called in tables: its profile and number of sources."""
-    count = tables["auc"]["seed"].nunique()
+def label(profile: str, tables: Tables, table: str = "auc") -> str:
+    """What a reference is called in tables: its profile and number of sources, which may be fewer
+    in a table that takes long to make.
+    """
+    count = tables[table]["seed"].nunique()
     return f"{profile}, {count} source{'' if count == 1 else 's'}"
