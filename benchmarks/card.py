@@ -14,7 +14,7 @@ from unittest import mock
 
 import torch
 
-from sacutils import models, training
+from sacutils import training
 from sacutils.attacks import Task
 from sacutils.data import Images
 from sacutils.profiles import Recipe
@@ -40,12 +40,9 @@ def task(images: int, epochs: int, exact: bool = True) -> Task:
 
 def seconds(network: str, what: Task) -> float:
     """Seconds of one training, its end waited for; the network is built before."""
-    pixels, labels = what.images
-    model = models.build(network, pixels.shape[1], what.classes, what.seed).to(pixels.device)
-    objective = training.cross_entropy_to(labels)
+    model, objective = what.build(network), training.cross_entropy_to(what.images.labels)
     started = time.perf_counter()
-    # ends with the loss, for which the card is waited
-    training.train(model, pixels, objective, what.recipe, what.seed)
+    what.train(model, objective)  # ends with the loss, for which the card is waited
     return time.perf_counter() - started
 
 

@@ -483,16 +483,15 @@ def _on_services(rows: pd.DataFrame) -> str:
     cheap = part[part["accuracy"] >= CHEAP * start["accuracy"]]
     worst = cheap.sort_values("found", kind="stable").iloc[0]
     start = start.loc[worst.name]
-    others = select(
-        rows, family=worst["family"], strength=worst["strength"], group=STUDENTS
-    ).set_index("score")
-    same = select(rows, family=PLAIN, group=STUDENTS, score="AKH", origin=worst["origin"])
-    calm = same.iloc[0]
+    akh, calm = (
+        _one(rows, score="AKH", origin=worst["origin"], family=family, strength=strength)
+        for family, strength in ((worst["family"], worst["strength"]), (PLAIN, ""))
+    )
     return (
         f"Of {len(cheap)} disturbances of labels or questions that keep {CHEAP:.0%} of the "
         f"accuracy, the one that the sibling test bears worst ({worst['family']}, "
         f"{worst['strength']}) leaves it {_of(worst)} students that asked in the loop instead of "
-        f"{_of(start)}; AKH then finds {_of(others.loc['AKH'])} and undisturbed {_of(calm)}."
+        f"{_of(start)}; AKH then finds {_of(akh)} and undisturbed {_of(calm)}."
     )
 
 
