@@ -286,7 +286,7 @@ def plan(profile: Profile) -> dict[str, Job]:
         )
 
     code = ("sacbook.findings.of_references", "sacbook.speed.shown", "sacbook.speed.picture")
-    measured = contents(*home.glob("results/*"), *home.glob("benchmarks/results/*"))
+    measured = contents(*home.glob("results/*"), *home.glob("benchmarks/results/**/*"))
     add("references", [], code=freshness.code_digest(*code), published=[published, measured])
 
     # the sources of the packages too: the pages show docstrings and functions of them

@@ -32,13 +32,13 @@ class Target(NamedTuple):
 
 
 def folder() -> Path:
-    """Where the results of the benchmarks lie."""
+    """Where the results of the benchmarks lie; folders in it hold those of other machines."""
     return files.home() / "benchmarks" / "results"
 
 
-def read(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The rows of one benchmark, and what holds for all of them."""
-    record = files.read_json(folder() / f"{name}.json")
+def read(name: str, machine: Path | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows of one benchmark, and what holds for all of them; `machine` is its folder."""
+    record = files.read_json((machine or folder()) / f"{name}.json")
     made = {key: record[key] for key in ("hardware", "utc", "versions", "load", "logical_cores")}
     return pd.DataFrame(record["rows"]), record["facts"] | made
 
@@ -171,6 +171,23 @@ def targets(known: dict[str, tuple[pd.DataFrame, dict[str, Any]]]) -> list[Targe
     return found
 
 
+def _made(known: dict[str, tuple[pd.DataFrame, dict[str, Any]]]) -> str:
+    """The machine, the versions and the days of some benchmarks."""
+    lines = {
+        f"{facts['hardware']}, Python {facts['versions']['python']}, PyTorch "
+        f"{facts['versions']['torch']}, {facts['utc'][:10]}": None
+        for _, facts in known.values()
+    }
+    return "; ".join(lines)
+
+
+def _held(target: Target) -> str:
+    """What was measured, and whether that is enough."""
+    if target.measured == UNKNOWN:
+        return UNKNOWN
+    return target.measured if target.met else f"{target.measured}, **missed**"
+
+
 def _share(value: float) -> str:
     return UNKNOWN if pd.isna(value) else f"{value:.0%}"
 
@@ -189,25 +206,26 @@ def busy(load: float, cores: int) -> str:
 def shown() -> dict[str, str]:
     """Texts and tables of the page by name, all computed from what was measured."""
     known = {name: read(name) for name in MEASURED}
-    rows = targets(known)
-    names = ["what", "target", "measured", "met", "what limits it"]
-    known_rows = [t for t in rows if t.measured != UNKNOWN]
-    missed = [t.what for t in known_rows if not t.met]
-    words = ["–" if t.measured == UNKNOWN else "yes" if t.met else "**no**" for t in rows]
-    lines = [
-        [t.what, t.target, t.measured, word, t.limit] for t, word in zip(rows, words, strict=True)
+    others = [
+        {name: read(name, machine) for name in MEASURED}
+        for machine in sorted(path for path in folder().iterdir() if path.is_dir())
     ]
+    machines = [known, *others]
+    made = [_made(each) for each in machines]
+    columns = [targets(each) for each in machines]
+    names = ["what", "target", *(name.split(",")[0] for name in made), "what limits it"]
+    lines = [
+        [row[0].what, row[0].target, *map(_held, row), row[0].limit]
+        for row in zip(*columns, strict=True)
+    ]
+    rows = [target for target in columns[0] if target.measured != UNKNOWN]
+    missed = [target.what for target in rows if not target.met]
     values = {
         "speed_targets": table(names, lines),
-        "speed_met": f"{len(known_rows) - len(missed)} of {len(known_rows)}",
+        "speed_met": f"{len(rows) - len(missed)} of {len(rows)}",
         "speed_missed": "; ".join(missed) or "none",
-        "speed_made": "; ".join(
-            dict.fromkeys(
-                f"{facts['hardware']}, Python {facts['versions']['python']}, PyTorch "
-                f"{facts['versions']['torch']}, {facts['utc'][:10]}"
-                for _, facts in known.values()
-            )
-        ),
+        "speed_made": made[0],
+        "speed_others": "; ".join(made[1:]) or "none",
         "speed_busy": busy(*max((m["load"], m["logical_cores"]) for _, m in known.values())),
     }
     values |= _training(*known["training-cpu"])

@@ -99,4 +99,12 @@ def test_the_page_shows_what_is_measured_and_names_what_misses_its_target():
     first, *others = speed.targets(known | {"training-cpu": (slower, known["training-cpu"][1])})
     assert not first.met and first.measured == "1.5 times"
     assert others == speed.targets(known)[1:]
+    # each machine has a column of its own
+    machines = [path for path in speed.folder().iterdir() if path.is_dir()]
+    assert machines
+    for machine in machines:
+        theirs = {name: speed.read(name, machine) for name in speed.MEASURED}
+        shown = [target.measured for target in speed.targets(theirs)]
+        for line, measured in zip(values["speed_targets"].splitlines()[2:], shown, strict=True):
+            assert f"| {measured}" in line
     assert speed.picture().startswith("<?xml")
