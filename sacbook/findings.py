@@ -60,7 +60,7 @@ def of_references() -> dict[str, str]:
         for name, part in known.items()
         if "verdicts" in part
     ]
-    found = tables.select(pd.concat(parts), regime=LEADING)
+    found = tables.select(pd.concat(parts, ignore_index=True), regime=LEADING)
     sources = found["run"] + " " + found["seed"].astype(str)
     count = sources.nunique()
     values["ref_leading"] = f"{count} source{'' if count == 1 else 's'} of the regime {LEADING}"

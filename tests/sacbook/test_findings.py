@@ -4,11 +4,15 @@ import csv
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sacbook import findings
-from sacutils import steps
+from sacutils import evaluation, steps
 from sacutils.files import home
+from sacutils.studies import references
+
+LEAD = "results/fashion/verdicts.csv"
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,20 @@ def test_hits_of_the_sibling_test_are_counted_over_all_sources(values):
     for style in ("in the loop", "asked once", "noisy", "hardened", "probabilities", "weights"):
         chosen = [row for row in rows if row["style"] == style and row["derived"] == "True"]
         assert values[f"ref_style_{style.replace(' ', '_')}"] == hits(chosen)
+
+
+def test_sources_of_several_references_are_counted_together(values, monkeypatch):
+    names, load = references.available(), references.load
+    monkeypatch.setattr(references, "available", lambda *folder: [*names, "again"])
+    monkeypatch.setattr(references, "load", lambda name: load({"again": "fashion"}.get(name, name)))
+    found = findings.of_references()
+    rows = [row | {"run": run} for run in "ab" for row in accused(home() / LEAD)]
+    innocent = [row for row in rows if row["derived"] == "False"]
+    hits = np.array([float(row["p"]) <= 0.01 for row in innocent])
+    sources = np.array([f"{row['run']} {row['seed']}" for row in innocent])
+    assert found["ref_innocent"] == f"{hits.sum()} of {len(hits)}" != values["ref_innocent"]
+    high = evaluation.clustered_share(hits, sources, 0.05).high
+    assert found["ref_innocent_high"] == f"{high:.1%}" != values["ref_innocent_high"]
 
 
 def test_auc_of_students_is_the_mean_over_sources(values):
