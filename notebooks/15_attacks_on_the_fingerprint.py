@@ -56,7 +56,7 @@ from sacutils.studies.tables import select
 run = open_run(profile, overrides)
 figures.use_style()
 run.announce()
-reference, known = references.for_run(run)
+reference, known = references.for_run(run, table="attacks")
 table = attacked.with_reference(attacked.table(run), known.get("attacks"))
 table["setting"] = (table["family"] + " " + table["strength"]).where(table["strength"] != "", "as it is")  # fmt: skip
 MAIN = list(scores.MAIN)
@@ -64,7 +64,7 @@ MAIN = list(scores.MAIN)
 # %% tags=["hide-input", "remove-output"]
 borrowed = table.loc[table["origin"] != "this run", "family"].nunique()
 figures.say(
-    origin=f"the reference run {references.label(reference.split(',')[0], known, 'attacks')}" if borrowed else "this run",
+    origin=f"the reference run {reference}" if borrowed else "this run",
     missing=", ".join(name for name in attacked.EVERYTHING if name not in set(table["setting"]) | set(table["family"])) or "nothing",
     group=group, level=f"{scores.LEVEL:g}", controls=len(run.names(*scores.CALIBRATING)),
     **{f"answer_{i}": text for i, text in enumerate(attacked.sentences(table), 1)},
@@ -74,10 +74,11 @@ CURVES = {"y_label": "AUC", "band": False} | {key: AUC[key] for key in ("hue", "
 
 
 def rows_of(families, chosen=MAIN, of=group):
-    """Rows of the families there are, each with those of the undisturbed models in front of it."""
+    """Rows of the families there are, each of one run and with its undisturbed models in front."""
     rows = select(table, group=of, score=chosen)
     families = [name for name in families if name in set(rows["family"])] or [attacked.PLAIN]
-    return pd.concat([attacked.beside(rows, [name]).assign(family=name) for name in families])
+    parts = {name: attacked.of_one_origin(attacked.beside(rows, [name])) for name in families}
+    return pd.concat([part.assign(family=name) for name, part in parts.items()])
 
 
 def against_accuracy(name, families, of=group):
@@ -215,7 +216,8 @@ shared = rows_of([attacked.OVERLAP], of="Independent (overlap)")
 shared = shared.assign(share=100 * shared["strength"].astype(float))
 drawn = figures.curves(shared, "share", "auc", x_label="owner's images, %", **CURVES)
 figures.show("attacks_shared", drawn)
-figures.say(shared_accused=f"{shared['found'].max():.0%}", shared_auc=f"{shared['auc'].max():.2f}")
+figures.say(shared_accused=f"{shared['found'].max():.0%}", shared_auc=f"{shared['auc'].max():.2f}",
+            shared_origin=shared["origin"].iloc[0].replace("reference", "the reference run"))  # fmt: skip
 lied = rows_of([attacked.ACCUSER], [*MAIN, scores.UNGUARDED], of="Innocents")
 figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
 
@@ -224,7 +226,7 @@ figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
 # :::{glue:figure} attacks_shared
 # :alt: AUC of independent models against all other innocents by the share of the owner's images that they were trained on.
 #
-# Independent models that share images with the owner, against all other innocents.
+# Independent models that share images with the owner, against all other innocents, in {glue:text}`shared_origin`.
 # :::
 # ::::
 #

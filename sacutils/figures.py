@@ -240,15 +240,16 @@ def _widths(part: pd.DataFrame, value: str) -> np.ndarray | None:
 
 
 def _grid(frame: pd.DataFrame, by: list[str | None], columns: int | None, height: float,
-          share_y: bool = True) -> tuple[Figure, list[tuple]]:  # fmt: skip
-    """A figure and its panels: axes, rows, and what selects these, which stands above."""
+          share_x: bool = True, share_y: bool = True) -> tuple[Figure, list[tuple]]:  # fmt: skip
+    """A figure and its panels: axes, rows, and what selects these: its facet stands above, its band
+    at the right of the band's last panels.
+    """
     facets, bands = _unique(frame, by[0]), _unique(frame, by[1])
     columns = min(len(facets), columns or (2 if len(facets) == 4 else 3))
     deep = -(-len(facets) // columns)
     size = (WIDTH, len(bands) * deep * height + 0.75)
-    fig, axes = plt.subplots(
-        len(bands) * deep, columns, figsize=size, sharex=True, sharey=share_y, squeeze=False
-    )
+    shared = {"sharex": share_x, "sharey": share_y, "squeeze": False}
+    fig, axes = plt.subplots(len(bands) * deep, columns, figsize=size, **shared)
     panels = []
     for i, ax in enumerate(axes.flat):
         band, k = divmod(i, deep * columns)
@@ -260,7 +261,10 @@ def _grid(frame: pd.DataFrame, by: list[str | None], columns: int | None, height
             if i >= columns:
                 axes.flat[i - columns].tick_params(labelbottom=True)
         else:
-            ax.set_title(", ".join(map(_word, chosen.values())))
+            ax.set_title(_word(values[0]) if by[0] else "")
+            if by[1] and (k % columns == columns - 1 or k == len(facets) - 1):
+                style = {"xycoords": "axes fraction", "rotation": 270, "va": "center"}
+                ax.annotate(_word(values[1]), (1.03, 0.5), **style)
             panels.append((ax, part, chosen))
     return fig, panels
 
@@ -461,15 +465,22 @@ def curves(frame: pd.DataFrame, x: str, y: str, *, x_label: str, y_label: str,
     """A line per series over numbers or, in the order of the rows, over words.
 
     Intervals are bands or, without `band`, bars side by side. With `log` the horizontal axis is
-    logarithmic. Without `share_y` each panel has its own vertical scale.
+    logarithmic. Without `share_y` each panel has its own vertical scale; panels that are not about
+    the same numbers have their own horizontal ones.
     """
     _need(frame, x, y, hue, role, facet)
     series, words = _series(frame, hue, role), not pd.api.types.is_numeric_dtype(frame[x])
     values = _unique(frame, x) if words else sorted(frame[x].unique())
-    fig, panels = _grid(frame, [facet, None], columns, 2.1 if facet else 2.6, share_y)
-    span, ratio = (len(values), 1) if words else (np.ptp(values), values[-1] / (values[0] or 1))
+    share_x = (
+        words or not facet or all(set(part[x]) == set(values) for _, part in frame.groupby(facet))
+    )
+    scales = {"share_x": share_x, "share_y": share_y}
+    fig, panels = _grid(frame, [facet, None], columns, 2.1 if facet else 2.6, **scales)
     width = 0.85 * WIDTH / panels[0][0].get_subplotspec().get_gridspec().ncols
     for ax, part, _ in panels:
+        if not share_x:
+            values = sorted(part[x].unique())
+        span, ratio = (len(values), 1) if words else (np.ptp(values), values[-1] / (values[0] or 1))
         for k, (of, own) in enumerate(series):
             mine, style = _rows(part, own), _style(of, True) | {"linewidth": 1.6}
             at = mine[x].map(values.index).astype(float) if words else mine[x]

@@ -404,7 +404,8 @@ def means(reference: pd.DataFrame) -> pd.DataFrame:
 
 def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.DataFrame:
     """The rows of a run, and the :func:`means` of a reference for settings that it lacks, with the
-    reference's undisturbed models, to which they compare. The column `origin` says which.
+    reference's undisturbed models, to which they compare. Shares of data, which are the points of a
+    line, are taken all or none. The column `origin` says which.
     """
     own = table.assign(origin="this run")
     if reference is None:
@@ -413,8 +414,9 @@ def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.Da
     have = set(zip(own["family"], own["strength"], strict=True))
     settings = zip(theirs["family"], theirs["strength"], strict=True)
     lacking = pd.Series([each not in have for each in settings], index=theirs.index)
-    if lacking.any():
-        lacking |= theirs["family"] == PLAIN
+    for family, taken in ((OVERLAP, lacking[theirs["family"] == OVERLAP]), (PLAIN, lacking)):
+        if taken.any():
+            lacking |= theirs["family"] == family
     return pd.concat([own, theirs[lacking]], ignore_index=True)
 
 
@@ -424,6 +426,14 @@ def beside(rows: pd.DataFrame, families: list[str]) -> pd.DataFrame:
     start = select(rows, family=PLAIN)
     start = start[start["origin"].isin(part["origin"])] if len(part) else start
     return pd.concat([start, part])
+
+
+def of_one_origin(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the `origin` that has the most settings, for a line that joins them: models of
+    two runs are not on one line.
+    """
+    settings = rows.groupby("origin", sort=False)["strength"].nunique()
+    return select(rows, origin=settings.idxmax()) if len(rows) else rows
 
 
 CHEAP = 0.95

@@ -189,9 +189,9 @@ def load(profile: str, folder: Path | None = None) -> Tables:
     }
 
 
-def for_run(run: Run, folder: Path | None = None) -> tuple[str, Tables]:
+def for_run(run: Run, folder: Path | None = None, table: str = "auc") -> tuple[str, Tables]:
     """The reference that shows what a run lacks, of its own profile or else of `DEFAULT`: what it
-    is called in tables, and its tables.
+    is called in tables, see :func:`label`, and its tables.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def for_run(run: Run, folder: Path | None = None) -> tuple[str, Tables]:
     """
     name = run.profile.name if run.profile.name in available(folder) else DEFAULT
     tables = load(name, folder)
-    return label(name, tables), tables
+    return label(name, tables, table), tables
 
 
 def full_tables(run: Run, make: Callable[[], Tables]) -> tuple[str, Tables]:
@@ -263,8 +263,8 @@ def _compression(data: str) -> str:
 
 
 def label(profile: str, tables: Tables, table: str = "auc") -> str:
-    """What a reference is called in tables: its profile and number of sources, which may be fewer
-    in a table that takes long to make.
+    """What a reference is called in tables: its profile and number of sources. Of one of `OPTIONAL`
+    these are the sources that have that table, where any has it.
     """
-    count = tables[table]["seed"].nunique()
+    count = tables.get(table, tables["auc"])["seed"].nunique()
     return f"{profile}, {count} source{'' if count == 1 else 's'}"

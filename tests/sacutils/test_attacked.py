@@ -407,3 +407,15 @@ def test_a_reference_fills_what_a_run_lacks_and_nothing_else(table):
     assert np.allclose(filled["auc"], 0.6)
     suspects = table.loc[table["family"].isin(thieves.TRICKS), "suspects"]
     assert filled["suspects"].tolist() == (2 * suspects).tolist()
+
+
+def test_shares_of_data_on_one_line_are_those_of_one_run(table):
+    shared = table[table["family"] == attacked.OVERLAP]
+    own = table.drop(shared.index[shared["strength"] == shared["strength"].iloc[-1]])
+    both = attacked.with_reference(own, table.assign(auc=0.5, seed=0))
+    rows = select(both, group="Independent (overlap)", score="SAC-w")
+    line = attacked.of_one_origin(attacked.beside(rows, [attacked.OVERLAP]))
+    assert set(line["origin"]) == {"reference"}
+    assert set(line["strength"]) == set(shared["strength"])
+    assert attacked.of_one_origin(own.assign(origin="this run")).shape[0] == len(own)
+    assert attacked.of_one_origin(rows.head(0)).empty

@@ -220,6 +220,28 @@ def test_curves_with_bars_stand_side_by_side():
     assert w.get_xdata()[1] / w.get_xdata()[0] == pytest.approx(10)
 
 
+def test_panels_about_other_numbers_have_scales_of_their_own():
+    rows = pd.DataFrame({"kept": [80, 70, 80, 20], "auc": [0.5, 0.2, 0.5, 0.9]})
+    rows["family"] = ["blur", "blur", "noise", "noise"]
+    options = {"x_label": "", "y_label": "", "facet": "family"}
+    blur, noise = figures.curves(rows, "kept", "auc", **options).axes
+    assert blur.get_xlim()[0] > 65 and noise.get_xlim()[0] < 20
+    assert [text.get_text() for text in noise.get_xticklabels()] == ["20", "80"]
+    alike = figures.curves(rows.assign(kept=[80, 70, 80, 70]), "kept", "auc", **options)
+    assert alike.axes[0].get_xlim() == alike.axes[1].get_xlim()
+
+
+def test_two_facets_are_named_once_each():
+    rows = pd.DataFrame(
+        [(a, b, "SAC-w", 0.5) for b in ("one", "two") for a in ("Pruning", "Extract-L")],
+        columns=["attack", "run", "probes", "auc"],
+    )
+    figure = figures.points(rows, "auc", "probes", label="AUC", facet="attack", row="run")
+    assert [ax.get_title() for ax in figure.axes] == ["Pruning", "Extract-L"] * 2
+    written = [[text.get_text() for text in ax.texts] for ax in figure.axes]
+    assert written == [[], ["one"], [], ["two"]]
+
+
 def test_a_role_gives_the_colour_and_a_series_the_dash():
     frame = figures.training_frame({"vgg": HISTORY, "resnet": HISTORY, "source": HISTORY})
     frame["step"] = frame["model"].replace({"vgg": "independent", "resnet": "independent"})
