@@ -181,7 +181,7 @@ figures.say(still=int((gone & right["hardened"]).sum()))
 # %% [markdown]
 # :::{glue:figure} adversarial_examples
 # :name: fig-adversarial-examples
-# :alt: The attacked images show the same objects as the clean ones; {glue:text}`lost` of {glue:text}`n_attacked` images that the student had right are lost to the attack.
+# :alt: The attacked images show the same objects as the clean ones; of {glue:text}`n_attacked` images, {glue:text}`lost` that the student had right are lost to the attack.
 #
 # Above: clean images with the label of the student {glue:text}`student`. Middle: the perturbation, magnified {glue:text}`gain` times; medium grey means no change. Below: the attacked images,
 # which look as before, and the label that the student gives them.

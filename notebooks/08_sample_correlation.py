@@ -213,7 +213,7 @@ for key in d_few:
     of = (forms[form] for form in correlation.SERVED)
     rows[key] = [correlation.distance(each["source"], each[key]).item() for each in of]
 formats = dict.fromkeys(d_few, "{:.4f}")
-figures.table(rows, formats, caption="Distance $d$ to the source, by output form")
+figures.table(rows, formats, caption="Distance d to the source, by output form")
 
 # %% [markdown]
 # Logits can have negative cosines, so that $C_{ij}$ exceeds ½; labels give two values only. Compare models within a row, never numbers of different rows.
@@ -274,7 +274,7 @@ for f in ("probabilities", "matched", "centred"):
     figures.say(**{f"{f}_word": word, f"{f}_served": f"{d[1]:.4f}"})
 figures.say(T=f"{T:.2f}")
 formats = dict.fromkeys(rows.columns[1:], "{:.4f}")
-figures.table(rows, formats, caption="Distance $d$ to the source when a thief softens its answers")
+figures.table(rows, formats, caption="Distance d to the source when a thief softens its answers")
 
 # %% [markdown]
 # The fitted temperature is $T$ = {glue:text}`T`. Shown as $\operatorname{softmax}(z/2)$, the stolen model is **{glue:text}`probabilities_word`** than the independent one on probabilities as they are, {glue:text}`matched_word` on

@@ -315,7 +315,7 @@ figures.say(n_below_all=int((main["auc"] < 0.5).sum()), n_cells=len(main))
 # - **A small distance says** that on these probes the suspect arranges its answers as the source does, more than the independent models that we tried. Another group of independent
 #   models gives another AUC.
 # - **The output form is part of the method.** The same test on the same models can separate them from one form and fail from another.
-# - **One source, small groups.** All stolen models descend from one network. The {glue:text}`n_stolen` with the source's classes and images stand against {glue:text}`n_independent` plus {glue:text}`n_owner` independent ones with the same classes.
+# - **One source, small groups.** All stolen models descend from one network. The {glue:text}`n_stolen` with the source's classes and images stand against {glue:text}`n_independent` independent ones on attacker data and {glue:text}`n_owner` on owner data, and against siblings and students of another.
 
 
 # %% [markdown] tags=["exercise"]

@@ -188,7 +188,7 @@ for name, key in keys.items():
     rows = tables.fingerprint(data["distances"], *key)
     for negatives in GROUPS:
         pooled = tables.over_sources(rows, SIX, negatives)
-        pooled |= {"method": name, "attack": "six together", "negatives": negatives}
+        pooled |= {"method": name, "attack": "All six attacks", "negatives": negatives}
         parts.append(pd.DataFrame([pooled]))
 lead = tables.select(pd.concat(parts, ignore_index=True).assign(sources=1), negatives=GROUPS)
 part = tables.select(lead, attack=["Pruning", "Extract-L", "Extract-P", "Extract-Adv"])
@@ -206,7 +206,7 @@ figures.show("rivals_auc", figures.points(part, "auc", "method", **look))
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "AUC of each method in tables", "code_prompt_hide": "AUC of each method in tables"}
-for attack in ("Extract-L", "Extract-P", "six together"):
+for attack in ("Extract-L", "Extract-P", "All six attacks"):
     rows = tables.select(lead, attack=attack)
     caption = f"{attack}: AUC with 95 % interval, by the models compared with"
     display(figures.table(tables.wide(rows, "method", "negatives"), caption=caption))
@@ -297,7 +297,7 @@ others = [int((verdicts[group]["word"] == "worse").sum()) for group in GROUPS[1:
 figures.say(n_worse_owner=others[0], n_worse_siblings=others[1], n_worse_students=others[2])
 verdict = "is contradicted" if worse else "is not contradicted"
 figures.say(verdict=verdict, akh_sac=tables.signed(part.loc["SAC-w"]))
-rows = tables.select(lead, method="AKH", attack="six together").set_index("negatives")
+rows = tables.select(lead, method="AKH", attack="All six attacks").set_index("negatives")
 akh_main, akh_owner, _, akh_students = (tables.text(rows.loc[group]) for group in GROUPS)
 figures.say(akh_main=akh_main, akh_owner=akh_owner, akh_students=akh_students)
 aucs = tables.select(lead, attack="Extract-L")

@@ -13,8 +13,8 @@
 #
 # This page's ledger has {glue:text}`n_claims` published claims. Over the reference run ({glue:text}`lead`) it says *reproduces* {glue:text}`n_reproduces`, *in part* {glue:text}`n_in_part`,
 # *does not* {glue:text}`n_does_not` and *compatible, not shown* {glue:text}`n_open` times. By the rules of {doc}`../rules` a claim reproduces only where the whole interval lies within
-# {glue:text}`margin` of the published value. That SAC-w has its published AUCs on other zoos too **{glue:text}`verdict`**. Another source of the same kind moves the AUC of one
-# probe set on one attack by up to {glue:text}`widest`.
+# {glue:text}`margin` of the published value. That SAC-w has its published AUCs on other zoos too **{glue:text}`verdict`**. From probabilities, another source of the same kind moves the AUC of
+# one probe set on one attack by up to {glue:text}`widest`; from labels or logits it may be more.
 #
 # ```{admonition} What you will do
 # :class: tip
@@ -157,7 +157,7 @@ figures.say(widest=f"{top['range']:.2f} ({top.name[1]} on {top.name[2]}, {top.na
 # :alt: The sources of a reference scatter around their mean; the range over sources exceeds {glue:text}`margin` in {glue:text}`n_wider` of {glue:text}`n_cells` cells.
 #
 # AUC on probabilities, against models on attacker data, of {glue:text}`shown`. A dot is a source; the mark with its bar is the mean over the sources with its 95 % interval. The vertical line is guessing. The sources
-# scatter most where the mean lies between guessing and one.
+# scatter least where the mean is near zero or one.
 # :::
 #
 # Over all five probe sets and all attacks, the range over sources is larger than the margin of {glue:text}`margin` in {glue:text}`n_wider` of {glue:text}`n_cells` cells. A measurement of

@@ -11,8 +11,8 @@
 #
 # ## The answer in short
 #
-# At the level {glue:text}`level` the test finds {glue:text}`hits_loop` students that asked the source in the loop, and it accuses {glue:text}`hits_innocent` innocent models of this build. Over all
-# sources of the reference runs with one augmentation ({glue:text}`n_sources`) these are {glue:text}`over_found` and {glue:text}`over_accused`; of the goals that were registered for these shares, {glue:text}`goals_ab`. {glue:text}`answer_weak` The test asks for labels only, and it
+# At the level {glue:text}`level` the test finds {glue:text}`hits_loop` students that asked the source for labels in the loop, and it accuses {glue:text}`hits_innocent` innocent models of this build. Over all
+# sources of the reference runs with one augmentation ({glue:text}`n_sources`) these are {glue:text}`over_found` and {glue:text}`over_accused`; the registered goals are an upper bound of at most 3 % accused (a) and at least 80 % found with a lower bound of 60 % (b): {glue:text}`goals_ab`. {glue:text}`answer_weak` The test asks for labels only, and it
 # needs no promise about how strangers train their models.
 #
 # ```{admonition} What you will do
@@ -214,7 +214,7 @@ figures.show("siblings_queries", drawn)
 
 # %% [markdown]
 # :::{glue:figure} siblings_queries
-# :alt: With {glue:text}`count` probes and from {glue:text}`form` the test accuses {glue:text}`hits_loop` students that asked in the loop and {glue:text}`hits_innocent` innocent models.
+# :alt: With {glue:text}`count` probes and from {glue:text}`form` the test accuses {glue:text}`hits_loop` Extract-L students and {glue:text}`hits_innocent` innocent models.
 #
 # Share of the Extract-L and Extract-P students (round marks) and of all innocents (triangles) that are accused at the level {glue:text}`level`, by number of probes and by what the suspect shows. A set-up with few
 # probes finds few students.
@@ -242,21 +242,19 @@ for name, data in parts.items():
         "in-loop students found (lower bound)": f"{hits} of {len(good)} ({b.low:.0%})",
     } | {goal: "met" if reached else "missed" for goal, reached in met.items()})  # fmt: skip
 lead = select(pd.concat(parts, names=["run"]).reset_index("run"), regime="one augmentation")
-for key, part in (("found", select(lead, style="in the loop", derived=True)),
-                  ("accused", lead[~lead["derived"]])):  # fmt: skip
-    figures.say(**{f"over_{key}": f"{part['hit'].sum()} of {len(part)}"})
-figures.say(n_sources=len(lead[["run", "seed"]].drop_duplicates()))
+loop, bad = select(lead, style="in the loop", derived=True)["hit"], lead.loc[~lead["derived"], "hit"]  # fmt: skip
+figures.say(over_found=f"{loop.sum()} of {len(loop)}", over_accused=f"{bad.sum()} of {len(bad)}",
+            n_sources=len(lead[["run", "seed"]].drop_duplicates()))  # fmt: skip
 led = select(pd.DataFrame(rows), regime="one augmentation")
 said = [f"{goal} is {'met' if all(led[goal] == 'met') else 'missed'}" for goal in ("(a)", "(b)")]
-share = lead.loc[~lead["derived"], "hit"].mean()
-figures.say(goals_ab=" and ".join(said), over_share=f"{share:.1%}")
+figures.say(goals_ab=" and ".join(said), over_share=f"{bad.mean():.1%}")
 figures.table(pd.DataFrame(rows), caption="Registered goals (a) and (b) in the reference runs")
 
 # %% [markdown]
 # An upper bound counts the sources and not only the models: with so few, single models decide. Over these sources the test accuses {glue:text}`over_share` of the
-# innocents, at a level of {glue:text}`level`. Nothing was changed after the goals were judged.
+# innocents, at a level of {glue:text}`level`. No rule was changed after a goal had been judged. The recipes of `fashion` were, after its first source had been, and that source was trained anew ({doc}`/rules`, {doc}`/errata`).
 # Goals (c) and (d) compare own Extract-L students with students of *another* network, made by the same recipe. A cell has the mean AUC over sources, its 95 % interval, and the smallest and
-# the largest source. Goal (c) is met by a run whose smallest AUC of the sibling test is at least 0.95, goal (d) if 0.50 lies in the interval of the placebo.
+# the largest source. Goal (c) is met by a run whose smallest AUC of the sibling test is at least 0.95, goal (d) if 0.50 lies in the interval of the placebo: {glue:text}`goals_cd`.
 
 # %% tags=["hide-input"]
 methods = {
@@ -267,14 +265,18 @@ methods = {
     "Contrast (pool), agreement": ("Contrast (pool)", "labels", "label agreement"),
     "Placebo (pool), agreement (d)": ("Placebo (pool)", "labels", "label agreement"),
 }
-judged = {}
+judged, goals = {}, []
 for name, tables in runs.items():
     parts = {key: fingerprint(tables["distances"], *row) for key, row in methods.items()}
     parts["sibling test (c)"] = verdicts.as_distances(tables["verdicts"])
     cells = {k: over_sources(v, "extract_label", "students of another") for k, v in parts.items()}
-    judged[references.label(name, tables)] = {key: text(cell) for key, cell in cells.items()}
+    label, placebo = references.label(name, tables), cells["Placebo (pool), agreement (d)"]
+    judged[label] = {key: text(cell) for key, cell in cells.items()}
+    met = {"(c)": cells["sibling test (c)"]["smallest"] >= 0.95, "(d)": placebo["low"] <= 0.5 <= placebo["high"]}  # fmt: skip
+    goals += [f"{goal} is {'met' if reached else 'missed'} on {name}" for goal, reached in met.items()]  # fmt: skip
 judged = pd.DataFrame(judged).rename_axis("score").reset_index()
 caption = "Registered goals (c) and (d): AUC on Extract-L, in each reference run"
+figures.say(goals_cd="; ".join(goals))
 figures.table(judged, caption=caption)
 
 # %% [markdown]

@@ -20,7 +20,7 @@
 # ```{admonition} What you will do
 # :class: tip
 # Play the thief, then the accuser, then the court. **You learn** what it costs a thief to hide a {term}`fingerprint`, what it costs an innocent to be accused by somebody who cheats, and which
-# rule of procedure stops which trick. **You need** {doc}`11_rivals` and {doc}`14_a_test_that_holds`. What needs new trainings or new answers is shown from {glue:text}`origin`. Measured neither here nor there: {glue:text}`missing`.
+# rule of procedure stops which trick. **You need** {doc}`11_rivals` and {doc}`14_a_test_that_holds`. What needs new trainings or new answers is shown from {glue:text}`origin`. Settings that were measured neither here nor there: {glue:text}`missing`.
 # ```
 #
 # ## Five scores, one rule
@@ -65,7 +65,7 @@ MAIN = list(scores.MAIN)
 borrowed = table.loc[table["origin"] != "this run", "family"].nunique()
 figures.say(
     origin=f"the reference run {reference}" if borrowed else "this run",
-    missing=", ".join(name for name in attacked.EVERYTHING if name not in set(table["setting"]) | set(table["family"])) or "nothing",
+    missing=", ".join(name for name in attacked.EVERYTHING if name not in set(table["setting"]) | set(table["family"])) or "none",
     group=group, level=f"{scores.LEVEL:g}", controls=len(run.names(*scores.CALIBRATING)),
     **{f"answer_{i}": text for i, text in enumerate(attacked.sentences(table), 1)},
 )  # fmt: skip
@@ -74,16 +74,15 @@ CURVES = {"y_label": "AUC", "band": False} | {key: AUC[key] for key in ("hue", "
 
 
 def rows_of(families, chosen=MAIN, of=group):
-    """Rows of the families there are, each of one run and with its undisturbed models in front."""
+    """Rows of the families there are, each with those of the undisturbed models in front of it."""
     rows = select(table, group=of, score=chosen)
     families = [name for name in families if name in set(rows["family"])] or [attacked.PLAIN]
-    parts = {name: attacked.of_one_origin(attacked.beside(rows, [name])) for name in families}
-    return pd.concat([part.assign(family=name) for name, part in parts.items()])
+    return pd.concat([attacked.beside(rows, [name]).assign(family=name) for name in families])
 
 
 def against_accuracy(name, families, of=group):
     """A curve for each score: accuracy that is kept, and AUC."""
-    rows = rows_of(families, of=of).assign(kept=lambda rows: (100 * rows["accuracy"]).round(1))
+    rows = attacked.of_one_origin(rows_of(families, of=of)).assign(kept=lambda rows: (100 * rows["accuracy"]).round(1))  # fmt: skip
     style = CURVES | {"x_label": "accuracy of what is shown, %", "facet": "family"}
     figures.show(name, figures.curves(rows, "kept", "auc", **style))
 
@@ -92,10 +91,10 @@ def listed(families, caption, of=group, chosen=("SAC-w, matched", "AKH", "Siblin
     """A table: what each setting costs and who is found or accused."""
     rows = []
     shown = attacked.beside(select(table, **({"group": of} if of else {})), families)
-    for (origin, *key), part in shown.groupby(
-        ["origin", "family", "strength", "group"], sort=False
-    ):
-        row = {"setting": " ".join(key[: 2 if of else 3]), "from": origin}
+    keys = ["origin", "family", "strength", "group"]
+    for (origin, *key), part in shown.groupby(keys, sort=False):
+        row = {"setting": " ".join(key[:2]).strip() if key[1] else "as it is"}
+        row |= ({} if of else {"attack": key[2]}) | {"from": origin}
         row |= {name: f"{part[name].iloc[0]:.3f}" for name in ("accuracy", "fidelity")}
         for one in select(part, score=list(chosen)).to_dict("records"):
             row[one["score"]] = f"{one['found']:.0%} / {one['accused']:.0%}"
@@ -177,7 +176,7 @@ listed([*services.LABELS_TOUCHED, *doors], f"{group}: found / innocents accused 
 listed([attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
 
 # %% [markdown]
-# Others know the test. One takes SAC's own distance into the loss, with a minus, and one the score of the sibling test, with own models in the place of the siblings that only the owner
+# Others know the test. They have the first of the students' architectures, and the ordinary students beside them have all. One takes SAC's own distance into the loss, with a minus, and one the score of the sibling test, with own models in the place of the siblings that only the owner
 # has. The strength is the weight; at 0 the thief is an ordinary one.
 
 # %% tags=["hide-input", "remove-output"]
@@ -194,7 +193,7 @@ against_accuracy("attacks_thieves", list(thieves.TRICKS), of="Extract-L")
 price = [
     {
         "trick": name, "asks for": "probabilities" if name in thieves.NEED_PROBABILITIES else "labels",
-        "answers of the source": " to ".join(f"{n:,}" for n in sorted({thieves.queries(run, thieves.Thief(name, s, "")) for s in strengths})),
+        "answers of the source": ", ".join(f"{n:,}" for n in sorted({thieves.queries(run, thieves.Thief(name, s, "")) for s in strengths})),
         "own models": len(thieves.own_models(run)) * (name in thieves.NEED_MODELS),
     }
     for name, strengths in thieves.TRICKS.items()
@@ -208,15 +207,15 @@ display(
 # %% [markdown]
 # ## Innocents who share data
 #
-# An independent model on some of the owner's images is innocent of stealing the *model*. How guilty does it look? Against all other innocents its AUC reaches at most {glue:text}`shared_auc`,
-# and a score accuses at most {glue:text}`shared_accused` of such models.
+# An independent model on some of the owner's images is innocent of stealing the *model*. How guilty does it look? Against all other innocents its AUC reaches at most {glue:text}`shared_auc`.
+# At the level {glue:text}`level`, of models on all of the owner's images, {glue:text}`shared_accused`.
 
 # %% tags=["hide-input", "remove-output"]
-shared = rows_of([attacked.OVERLAP], of="Independent (overlap)")
+shared = attacked.of_one_origin(rows_of([attacked.OVERLAP], of="Independent (overlap)"))
 shared = shared.assign(share=100 * shared["strength"].astype(float))
-drawn = figures.curves(shared, "share", "auc", x_label="owner's images, %", **CURVES)
-figures.show("attacks_shared", drawn)
-figures.say(shared_accused=f"{shared['found'].max():.0%}", shared_auc=f"{shared['auc'].max():.2f}",
+figures.show("attacks_shared", figures.curves(shared, "share", "auc", x_label="owner's images, %", **CURVES))  # fmt: skip
+told = [f"{one['score']} accuses {one['found'] * one['suspects']:.0f} of {one['suspects']:.0f}" for one in select(shared, share=100.0).to_dict("records")]  # fmt: skip
+figures.say(shared_accused=", ".join(told), shared_auc=f"{shared['auc'].max():.2f}",
             shared_origin=shared["origin"].iloc[0].replace("reference", "the reference run"))  # fmt: skip
 lied = rows_of([attacked.ACCUSER], [*MAIN, scores.UNGUARDED], of="Innocents")
 figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
@@ -241,9 +240,10 @@ figures.show("attacks_lies", figures.points(lied, "auc", "strength", **AUC))
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Innocents accused, by lie", "code_prompt_hide": "Innocents accused, by lie"}
-text = [f"{one['accused']:.0%} → {one['found']:.0%}" for one in lied.to_dict("records")]
-told = tables.wide(lied.assign(text=text), "strength", "score").drop(columns="SAC-w")
-figures.table(told, caption="Innocents accused, honestly → with the lie")
+text = [f"{o['accused'] * o['innocents']:.0f} → {o['found'] * o['suspects']:.0f} of {o['suspects']:.0f}" for o in lied.to_dict("records")]  # fmt: skip
+named = lied["strength"].where(lied["origin"] == "this run", lied["strength"] + " (reference)")
+told = tables.wide(lied.assign(text=text, strength=named), "strength", "score")
+figures.table(told.drop(columns="SAC-w"), caption="Innocents accused, honestly → with the lie")
 
 # %% [markdown]
 # ::::{dropdown} What stops each lie

@@ -241,9 +241,10 @@ independent = {name: shown[name] for name in strangers}
 errors = calibration.rank_errors(simple.answers, shown, independent, groups, ~simple.is_anchor)
 
 # %% tags=["hide-input"]
-table = errors.assign(accused=errors["accused"].map(str))
+decides = errors["not_decidable"] < errors["models"]  # a share of no verdicts says nothing
+table = errors.assign(accused=errors["accused"].map(str).where(decides, "–"))
 figures.table(table.rename(columns={"judged_by": "judged by", "accused": "accused or found",
-                                    "no_evidence": "no evidence", "not_decidable": "not decidable"}), caption="The older rule by rank: how often it errs")  # fmt: skip
+                                    "no_evidence": "no evidence", "not_decidable": "not decidable"}), caption="The simple comparison: how often it errs")  # fmt: skip
 
 
 # %% tags=["remove-cell"]
@@ -287,7 +288,9 @@ figures.say(rank_answer=answer)
 #
 # # without siblings
 # sacheck fingerprint simple --kind source --model mine.safetensors --architecture resnet18 --images held_out/
-# sacheck verify simple suspect.json --independent independent/
+# sacheck query simple --out independent --model independent_models/ --architecture resnet18
+# sacheck query simple --out simple_suspect.json --model suspect.onnx
+# sacheck verify simple simple_suspect.json --independent independent
 # ```
 #
 # The exit code of `verify` is 0 for *no evidence of derivation*, 3 for *derivation*, 4 for *not decidable*: too few siblings or controls. A whole example to copy and paste is in {doc}`/17_own_model`. A file from a stranger is read, and never executed.

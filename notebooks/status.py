@@ -12,7 +12,7 @@
 # ## The answer in short
 #
 # This build shows {glue:text}`trained` models of the profile {glue:text}`profile`, seed {glue:text}`seed`. Their training took {glue:text}`minutes_total` minutes, all jobs added, between
-# {glue:text}`first` and {glue:text}`last`. {glue:text}`n_retried` of them diverged at first and were trained again with the next seed. If your numbers differ from those of the book, compare this page first.
+# {glue:text}`first` and {glue:text}`last`. Of these, {glue:text}`n_retried` diverged at first and had to be trained with the next seed. If your numbers differ from those of the book, compare this page first.
 
 # %% tags=["parameters"]
 profile = "fashion"

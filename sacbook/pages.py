@@ -305,12 +305,10 @@ def published() -> tuple[str, str]:
 
 def page_name(stem: str, changed: Changes) -> str:
     """File name of a notebook that ran with other values: ``10_results--bar-0.9--seed-1``."""
-    words = [(key.rpartition(".")[2], str(here)) for key, (here, _) in changed.items()]
+    words = [(key, str(here)) for key, (here, _) in changed.items()]
     plain = [[re.sub(r"[^\w.+-]+", "_", part).strip("_") for part in pair] for pair in words]
     name = "--".join([stem, *("-".join(pair) for pair in plain)])
-    # two settings may end in the same word, and a file name has at most 255 bytes
-    twice = len({key for key, _ in words}) < len(words)
-    if len(name) > 100 or twice:
+    if len(name) > 100:  # a file name has at most 255 bytes
         name = f"{name[:100].rstrip('-_.')}--{digest_of([stem, changed])[:8]}"
     return name
 

@@ -194,7 +194,7 @@ def _share(value: float) -> str:
 
 def busy(load: float, cores: int) -> str:
     """What the load of the machine means for what was measured on it."""
-    told = f"up to {load:.0f} processes used its {cores} cores"
+    told = f"its {cores} cores had at most {load:.0f} process{'es' * (round(load) != 1)} to run"
     if load < cores + 1:
         return f"{told}; it was quiet"
     return (

@@ -66,10 +66,7 @@ def replaced(
     The values of the environment variable ``SAC_SET`` count too; there they are separated by
     blanks, and a value that holds a blank is quoted as in a shell.
     """
-    try:
-        values = [*(values or []), *shlex.split(os.environ.get("SAC_SET", ""))]
-    except ValueError as error:
-        raise UserError(f"SET={os.environ['SAC_SET']!r} cannot be split: {error}.") from None
+    values = [*(values or []), *_split(os.environ.get("SAC_SET", ""), "SET")]
     parts: list[dict[str, Any]] = [{"full": True}] if full else []
     for value in values:
         key, separator, text = value.partition("=")
@@ -80,6 +77,14 @@ def replaced(
             )
         parts.append({key: typed.value_of(text)})
     return once(*parts, {} if seed is None else {"seed": seed})
+
+
+def _split(text: str, what: str) -> list[str]:
+    """The words of a text, as a shell has them; a ``UserError`` if a quote stays open."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"{what} {text!r} cannot be split into words: {error}.") from None
 
 
 def once(*parts: dict[str, Any]) -> dict[str, Any]:
@@ -269,7 +274,7 @@ def compare(
     """Set two finished runs side by side on one page, in runs/compared."""
     from .compare import page
 
-    sides = (shlex.split(side) or [DEFAULT] for side in (a, b))
+    sides = (_split(side, "The run") or [DEFAULT] for side in (a, b))
     runs = [_open(profile, replaced(values=values)) for profile, *values in sides]
     name = "--".join(run.profile.run_name for run in runs)
     print(f"Comparison: {page(*runs, home() / 'runs' / 'compared' / name)}")

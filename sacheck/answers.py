@@ -72,6 +72,8 @@ def detect(values: np.ndarray, where: str = "The model") -> Answers:
     another unit, such as percent, are refused.
     """
     classes = values.shape[1]
+    if values.min() >= -ROUNDING and values.max() <= 1 + ROUNDING:
+        values = values.clip(min=0)
     named = int((values > 0).sum(1).max())
     sums = values.sum(1)
     if values.min() >= 0 and values.max() <= 1 + ROUNDING:
@@ -107,6 +109,8 @@ def check_row(row: Row, classes: int, where: str) -> Row:
         or not all(0 <= number < classes for number in scores),
         f"{len(scores)} of {classes} classes have scores, one is {values[odd][:1]}; finite numbers "
         "are needed, from 0 to 1 unless all classes are named": bool(odd.any()),
+        "all scores are 0; one class at least has more": 0 < len(scores) < classes
+        and not (values > 0).any(),
     }
     refuse(f"{where}: ", problems)
     return row
@@ -125,6 +129,8 @@ def from_rows(rows: list[Row], classes: int, where: str = "The service") -> Answ
         return Answers(outputs, "labels", 1)
     for output, row in zip(outputs, rows, strict=True):
         output[list(row)] = list(row.values())
+    if any(len(row) < classes for row in rows):  # up to rounding they are between 0 and 1
+        outputs = outputs.clip(min=0)
     k = min(len(row) for row in rows)
     # an answer that names every class is a full one, whatever its shape
     return detect(outputs, where) if k == classes else Answers(outputs, "top-k", k)
@@ -193,6 +199,7 @@ def stated(
     values = check_outputs(np.array(outputs), f"{where}: outputs", names, classes)
     if form == "top-k":
         right = 1 <= k < classes and values.min() >= 0 and values.max() <= 1 + ROUNDING
+        right = right and bool((values.sum(1) > 0).all())
     else:
         fitting = ("probabilities", "labels") if form == "probabilities" else (form,)
         right = k == (1 if form == "labels" else classes) and detect(values, where).form in fitting

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,24 +148,31 @@ def _transformers(channels: int, classes: int, folder: Path) -> nn.Module:
         return transformers.AutoModelForImageClassification.from_config(config)
 
 
+_building = threading.local()
+"""The file whose network a thread builds, and how many modules that has so far."""
+
+
+def _counted(*_: object) -> None:
+    if (path := getattr(_building, "path", None)) is not None:
+        _building.count += 1
+        what = f"{path} describes a network of more than {MOST_MODULES:,} modules"
+        refuse(what, {", which is the most that is accepted": _building.count > MOST_MODULES})
+
+
+# once, for the hook is that of all threads
+register_module_module_registration_hook(_counted)
+
+
 @contextmanager
 def _bounded(path: Path) -> Iterator[None]:
     """Refuse a network as soon as it has more than `MOST_MODULES` modules, whichever of the many
     settings asks for them.
     """
-    count = 0
-
-    def counted(*_: object) -> None:
-        nonlocal count
-        count += 1
-        what = f"{path} describes a network of more than {MOST_MODULES:,} modules"
-        refuse(what, {", which is the most that is accepted": count > MOST_MODULES})
-
-    handle = register_module_module_registration_hook(counted)
+    _building.path, _building.count = path, 0
     try:
         yield
     finally:
-        handle.remove()
+        _building.path = None
 
 
 def _numbers(value: Any) -> list[float]:

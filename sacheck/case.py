@@ -14,19 +14,22 @@ import pydantic
 import torch
 
 from sacutils import files
-from sacutils.files import UserError
+from sacutils.files import UserError, is_clutter
 from sacutils.profiles import Strict, sentence
+from sacutils.siblings import FEWEST_CONTROLS
 
 from . import answer_tables, answers, fingerprint, verdict, weights
 from .answers import Answers, Record
 from .description import Service
 from .fingerprint import Anchors, Answer, Fingerprint, Model
-from .text import is_clutter, plain, read_bytes, readable, refuse
+from .text import plain, read_bytes, readable, refuse
 from .verdict import RankVerdict, SiblingVerdict
 from .weights import ModelFile, Preprocessing
 
 LARGEST_NAMES = 2**20
 """Bytes of a file with names of classes."""
+LEAST_CONTROLS = 4
+"""With fewer nothing can be computed; a verdict needs more."""
 
 
 def preparation(values: Mapping[str, Any]) -> Preprocessing:
@@ -45,7 +48,7 @@ def class_names(text: str) -> list[str]:
     if text.endswith(".txt"):
         content = read_bytes(Path(text), LARGEST_NAMES).decode("utf-8-sig", "replace")
         return [line.strip() for line in content.splitlines() if line.strip()]
-    (row,) = csv.reader([text.replace("\n", " ")], skipinitialspace=True)
+    (row,) = csv.reader([" ".join(text.splitlines())], skipinitialspace=True)
     return [name.strip() for name in row]
 
 
@@ -289,8 +292,9 @@ def open_cases(
 
 def check_controls(own: Fingerprint, controls: Mapping[str, Answers]) -> None:
     """Refuse controls that are too few to compute with, or that answer as a member does."""
-    few = len(controls) < 4
-    refuse("", {f"{len(controls)} controls; 4 are needed to compute, 10 for a verdict": few})
+    few = len(controls) < LEAST_CONTROLS
+    needed = f"{LEAST_CONTROLS} are needed to compute, {FEWEST_CONTROLS} for a verdict"
+    refuse("", {f"{len(controls)} controls; {needed}": few})
     rows = ~own.is_anchor
     labels = {name: values[rows].argmax(1) for name, values in own.members.items()}
     for name, given in controls.items():
@@ -306,7 +310,7 @@ def rehearsed(text: str, siblings: Sequence[str]) -> tuple[Path, str]:
     teacher = teacher if teacher in siblings else Path(teacher).stem
     what = f"--pseudo-theft {plain(text)} names no sibling; write FILE=SIBLING, one of "
     named = [name for name in siblings if name != "source"]
-    refuse(what + plain(", ".join(named), 200), {"": teacher not in siblings})
+    refuse(what + plain(", ".join(named), 200), {"": teacher not in siblings or not path})
     return Path(path), teacher
 
 

@@ -191,7 +191,9 @@ def enrol(
     ] = None,
     controls: Annotated[Size, Option(min=0, max=99, help=f"{NUMBER} controls: 12.")] = None,
     thefts: Annotated[Size, Option(min=1, max=99, help=f"{NUMBER} rehearsed thefts: 4.")] = None,
-    seed: Annotated[Size, Option(help="Of the first training, 1000; the others count up.")] = None,
+    seed: Annotated[
+        Size, Option(min=0, help="Of the first training, 1000; the others count up.")
+    ] = None,
     count: Annotated[int, Option(min=4, max=5000, help="Number of probes.")] = 1000,
     class_names: ClassNames = None,
     channels: Channels = 3,

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sacutils import files, profiles
-from sacutils.files import UserError
+from sacutils.data import images_below
+from sacutils.files import UserError, is_clutter
 
 from . import answers, case, fingerprint, trainers, verdict
 from .answers import Answers
 from .architectures import named
-from .images import Pool, encode, image_files
-from .text import is_clutter, plain, refuse
+from .images import Pool, encode
+from .text import plain, refuse
 from .trainers import Trainer
 from .weights import ModelFile, Preprocessing, digest
 
@@ -113,7 +114,7 @@ def check_data(data: Path, class_names: list[str]) -> None:
     )
     what += f"class of {plain(', '.join(class_names))}"
     refuse(what, {"; a student's folder looks like it": there != set(class_names)})
-    refuse(data, {" holds no images": not image_files(data)})
+    refuse(data, {" holds no images": not images_below(data)})
 
 
 def brought(
@@ -208,7 +209,7 @@ def _foreseen(
     ``cost.json``. Some trainings fail on few images: then equal shares, and a word about it.
     """
     path, trial = folder / "cost.json", folder / "trial"
-    own, all_reserve = image_files(data), len(reserve.images.labels)
+    own, all_reserve = images_below(data), len(reserve.images.labels)
     sizes = {t.name: int(t.share * all_reserve) if t.teacher else len(own) for t in missing}
     if missing and not path.exists():
         found = []

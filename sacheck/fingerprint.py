@@ -20,13 +20,13 @@ from scipy.optimize import linear_sum_assignment
 
 from sacutils import __version__, data, files, probes, profiles, siblings
 from sacutils.data import Images
-from sacutils.files import UserError
+from sacutils.files import UserError, is_clutter
 from sacutils.profiles import Strict, sentence
 
 from . import answers
 from .answers import Answers
 from .images import Pool, encode
-from .text import is_clutter, plain, read_bytes, refuse
+from .text import plain, read_bytes, refuse
 from .weights import Preprocessing
 
 TOOL = f"sacheck {__version__}"

@@ -1,7 +1,6 @@
 """Images that an owner gives to choose probes from, and how one is written as a file."""
 
 import io
-import os
 import statistics
 from pathlib import Path
 from typing import NamedTuple
@@ -10,15 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sacutils.data import Images
-from sacutils.files import UserError
+from sacutils.data import PARTS, Images, decoded, images_below
+from sacutils.files import UserError, is_clutter
 
-from .text import is_clutter, plain, refuse
+from .text import plain, refuse
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Of image files: those of torchvision's ImageFolder, which takes seconds to import."""
-PARTS = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"}
-"""Names of folders that hold a part of a data set each, with the same class folders."""
 LARGEST = 2**31
 """Bytes of pixels that are kept."""
 SIDES = (8, 1024)
@@ -29,26 +24,13 @@ class Pool(NamedTuple):
     """Images to choose probes from, which no model was trained on, in random order on the CPU.
 
     Without true labels all labels are 0 and `class_names` is None; `described` says in the manifest
-    where they come from.
+    where they come from, and `drawn` whether they are a part of those that lie there.
     """
 
     images: Images
     class_names: list[str] | None
     described: str
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The image files in a folder and below it, in the order of their names, without what operating
-    systems and editors leave there; links are followed, each folder is entered once.
-    """
-    found, entered = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in entered else [n for n in folders if not is_clutter(n)]
-        if real not in entered:
-            entered.add(real)
-            found += [Path(place, name) for name in names if not is_clutter(name)]
-    return sorted(path for path in found if path.suffix.lower() in ENDINGS)
+    drawn: bool = False
 
 
 def read_pool(
@@ -69,7 +51,7 @@ def read_pool(
     or 3 channels; of more than `most`, or than `LARGEST` bytes, so many are drawn before any is
     decoded. 16 bits are scaled to 8, more are refused.
     """
-    paths = image_files(folder) if folder.is_dir() else []
+    paths = images_below(folder) if folder.is_dir() else []
     if not paths:
         raise UserError(f"{folder} is no folder of images; JPEG, PNG, WebP and so on are accepted.")
     named, present = _class_folders(folder, paths)
@@ -92,12 +74,13 @@ def read_pool(
     for i, number in enumerate(order.tolist()):
         pixels[i] = torch.from_numpy(_decoded(paths[number], side, channels))
     described = f"{kind} {folder.resolve().name}, {len(paths):,} images"
-    described += f", {len(order):,} drawn" if len(order) < len(paths) else ""
+    drawn = len(order) < len(paths)
+    described += f", {len(order):,} drawn" if drawn else ""
     if present and outside:
         first = outside[0].relative_to(folder)
         what = f"outside class folders left out, such as {plain(first)}"
         described += f", {len(outside):,} {what}"
-    return Pool(Images(pixels, known[order]), names, described)
+    return Pool(Images(pixels, known[order]), names, described, drawn)
 
 
 def _class_folders(folder: Path, paths: list[Path]) -> tuple[list[str | None], set[str]]:
@@ -144,22 +127,14 @@ def _opened(path: Path) -> Image.Image:
         return Image.open(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # Pillow raises all of these
-        raise UserError(f"{path} cannot be read as an image ({error}); replace it.") from None
+        raise UserError(
+            f"{path} cannot be read as an image ({error}); replace or remove it."
+        ) from None
 
 
 def _decoded(path: Path, side: int, channels: int) -> np.ndarray:
     """One image, uint8, shape (channels, side, side)."""
-    with _opened(path) as image:
-        deep = image.mode in ("I", "F")
-        refuse(f"{path} has 32 bits a pixel", {"; 8 or 16 are accepted, so convert it": deep})
-        try:
-            if image.mode.startswith("I;16"):  # Pillow would clip what is above 255
-                scaled = np.rint(np.asarray(image, dtype=np.float32) / 257)
-                image = Image.fromarray(scaled.astype(np.uint8))
-            image = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{path} cannot be read as an image ({error}); replace it.") from None
-    pixels = np.asarray(image)
+    pixels = decoded(path, side)
     if channels == 1:
         pixels = np.rint(pixels.astype(np.float32).mean(2, keepdims=True)).astype(np.uint8)
     return pixels.transpose(2, 0, 1).copy()

@@ -9,8 +9,9 @@ import re
 import ssl
 import time
 import zlib
-from asyncio import run, sleep
-from collections.abc import Callable
+from asyncio import get_running_loop, run, sleep
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,8 +152,18 @@ def ask(
                 bar.update(len(names))
 
     with tqdm(total=len(probes), initial=len(answered), unit="probe", disable=None) as bar:
-        run(call_all())
+        _finished(call_all())
     return [answered[name] for name in probes]
+
+
+def _finished(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine, also where a loop runs already, as in a cell of a notebook."""
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run, work).result()
 
 
 def try_one(
@@ -183,7 +194,7 @@ def try_one(
             return await _post(session, line, data, service.timeout, received, {})
 
     try:
-        response = run(call())
+        response = _finished(call())
         seconds = time.monotonic() - start
         say(f"answered {response.status} in {seconds:.2f} s, {len(received):,} bytes")
         try:

@@ -14,16 +14,6 @@ def plain(text: object, most: int = 60) -> str:
     return line[:most].replace(". ", ".").rstrip(". ")
 
 
-CLUTTER = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN")
-
-
-def is_clutter(name: str) -> bool:
-    """Whether a file or folder is one that operating systems and editors leave behind, as .DS_Store
-    and ._photo.png are; these are ignored wherever they lie.
-    """
-    return name.startswith(".") or name.lower() in map(str.lower, CLUTTER)
-
-
 def readable(name: str) -> str:
     """A file's name as valid text, also where the file system allows bytes that are no text."""
     return os.fsencode(name).decode(errors="replace")

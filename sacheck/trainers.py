@@ -86,7 +86,7 @@ def standard(source: ModelFile, class_names: list[str], channels: int, side: int
     def train(data: Path, seed: int, out: Path) -> None:
         pool = read_pool(data, side, channels, class_names, most=10**9)
         cut = f"{pool.described} as memory allows; give your own training by --train"
-        refuse(cut, {"": " drawn" in pool.described})
+        refuse(cut, {"": pool.drawn})
         training.pick_device("cpu")
         torch.manual_seed(seed)
         network = architectures.build(str(name), channels, len(class_names), path.parent)

@@ -216,15 +216,19 @@ def enrol(
         called = trainer(train, source, names, channels, side)
         kept = read_pool(Path(str(reserve)), side, channels, names)
         values = (siblings or 12, 12 if controls is None else controls, thefts or 4)
+        refuse("", {f"--seed {seed} is not accepted; 0 or more is": (seed or 0) < 0})
         trainings = steps.plan(*values, 1000 if seed is None else seed)
+        there, least = len(models.controls) + values[1], case.LEAST_CONTROLS
+        refuse(f"{there} controls", {f"; {least} are needed to compute": there < least})
+        made = {training.name for training in trainings if training.part == "controls"}
+        twice = ", ".join(made & models.controls.keys())
+        refuse(
+            f"--control {twice}", {" is a name of those that are trained; rename it": twice != ""}
+        )
         steps.check_data(data, names)
         started |= {"command": train, "data": str(data), "trainings": trainings}
         steps.begin(folder, started | {"reserve": steps.said(kept)}, chosen)
         trained = steps.train(folder, source, called, data, kept, names, trainings)
-        twice = ", ".join(trained.controls.keys() & models.controls)
-        refuse(
-            f"--control {twice}", {" is a name of those that are trained; rename it": twice != ""}
-        )
         models = trained._replace(controls=trained.controls | models.controls)
         notes = [] if train else [OUR_RECIPE]
         notes += [] if control else [ONE_RECIPE]

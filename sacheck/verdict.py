@@ -1,12 +1,14 @@
 """What answers mean: the source among its siblings, or a suspect among independent models."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from sacutils import correlation, siblings
+from sacutils.files import UserError
 from sacutils.siblings import DERIVATION, NO_EVIDENCE, NOT_DECIDABLE
 
 from . import answers
@@ -73,6 +75,15 @@ class SiblingVerdict(NamedTuple):
     worst: int
 
 
+@contextmanager
+def _comparable() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"These answers cannot be compared: {error}.") from None
+
+
+@_comparable()
 def by_siblings(
     members: dict[str, np.ndarray],
     suspects: Sequence[Answers],
@@ -86,7 +97,8 @@ def by_siblings(
 
     `members` are probabilities, shape (n, classes), the source's first; `thefts` are answers of
     students of members, each with its teacher's name, which is the source when it is judged. `rows`
-    (bool) says which images are probes, the others being anchors.
+    (bool) says which images are probes, the others being anchors. A ``UserError`` if the answers
+    of the controls are so alike that nothing can be computed from them.
     """
     likelihood = torch.from_numpy(np.stack(list(members.values()))[:, rows])
     likelihood = (likelihood / likelihood.sum(-1, keepdim=True)).log()

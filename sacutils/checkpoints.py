@@ -46,9 +46,10 @@ def kept(path: Path, digest: str) -> Iterator[None]:
     """
     model = _Model(path.parent / ".checkpoints" / f"{path.stem}.pt", digest, time.monotonic())
     if files.intact(model.path, digest):
-        model.found = torch.load(model.path, weights_only=True)
-        model.earlier = model.found["seconds"]
-        print(f"{path.stem} goes on after epoch {len(model.found['loss'])}.", flush=True)
+        found = torch.load(model.path, weights_only=True, map_location="cpu")
+        if found["cuda"] is None or torch.cuda.is_available():  # else it begins anew
+            model.found, model.earlier = found, found["seconds"]
+            print(f"{path.stem} goes on after epoch {len(found['loss'])}.", flush=True)
     _making.append(model)
     try:
         yield

@@ -1,5 +1,6 @@
 """Images as uint8 tensors that live on the device: data sets, the four splits, augmentation."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,10 +9,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from .files import UserError, home, sha256
+from .files import UserError, home, is_clutter, sha256
 from .profiles import DataSet
 
 FASHION_SUBSET_SHA256 = "baddc131dcf9d6d29491fe399993b4cbc38eb750339996813251dd828e483494"
+PARTS = ("train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing")
+"""Names of folders that hold a part of a data set each, with the same class folders."""
+ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Of image files: those of torchvision's ImageFolder, which takes seconds to import."""
 FASHION_CLASSES = "T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot".split()
 
 
@@ -71,17 +76,19 @@ def _torchvision(name: str) -> tuple[Images, list[str]]:
 
 
 def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
-    """Class folders under `path` or under its parts (train, val, test), which are pooled."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
+    """Class folders under `path` or under its `PARTS`, which are pooled, with images at any depth."""
     if not path.is_dir():
         wanted = "give a folder that holds one folder per class"
         raise UserError(f"ImageFolder path {path} is not a folder; {wanted}.")
-    parts = [path / part for part in ("train", "val", "test") if (path / part).is_dir()] or [path]
-    folders = [
-        {folder.name for folder in part.iterdir() if folder.is_dir() and folder.name[0] != "."}
-        for part in parts
-    ]
+
+    def below(folder: Path) -> set[str]:
+        there = (each.name for each in folder.iterdir() if each.is_dir())
+        return {name for name in there if not is_clutter(name)}
+
+    # a class may be called train as well: a part holds class folders
+    parts = [path / name for name in PARTS if (path / name).is_dir() and below(path / name)]
+    parts = parts or [path]
+    folders = [below(part) for part in parts]
     if any(names != folders[0] for names in folders):
         odd = min(set.union(*folders) - set.intersection(*folders))
         problem = f"class folder {odd!r} is missing in one of its parts; all parts need the same"
@@ -91,28 +98,52 @@ def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
         (file, label)
         for part in parts
         for label, name in enumerate(classes)
-        for file in sorted((part / name).iterdir())
-        if file.suffix.lower() in IMG_EXTENSIONS
+        for file in images_below(part / name)
     ]
     if len(classes) < 2 or not files:
         there = f"{len(classes)} class folders and {len(files)} images"
         raise UserError(f"ImageFolder {path} holds {there}; at least 2 are needed.")
-    pixels = _decoded([file for file, _ in files], size)
-    return Images(pixels, torch.tensor([label for _, label in files])), classes
-
-
-def _decoded(files: list[Path], size: int) -> torch.Tensor:
-    """Image files as RGB of one size, uint8, shape (n, 3, size, size)."""
     pixels = np.empty((len(files), size, size, 3), np.uint8)
-    for i, file in enumerate(files):
-        try:
-            with Image.open(file) as image:  # of the right size already, it is only copied
-                pixels[i] = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            # Pillow raises all of these
-            problem = f"{file} cannot be read as an image ({error}); replace or remove it"
-            raise UserError(f"ImageFolder: {problem}.") from None
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    for i, (file, _) in enumerate(files):
+        pixels[i] = decoded(file, size)
+    labels = torch.tensor([label for _, label in files])
+    return Images(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels), classes
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and below it, in the order of their names, without what operating
+    systems and editors leave there; links are followed, each folder is entered once. Of a folder
+    that is not there, none.
+    """
+    found, entered = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in entered else [n for n in folders if not is_clutter(n)]
+        if real not in entered:
+            entered.add(real)
+            found += [Path(place, name) for name in names if not is_clutter(name)]
+    return sorted(path for path in found if path.suffix.lower() in ENDINGS)
+
+
+def decoded(path: Path, side: int) -> np.ndarray:
+    """An image file as RGB, uint8, shape (side, side, 3); 16 bits are scaled to 8. A ``UserError``
+    if it cannot be read, or has more bits.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode in ("I", "F"):
+                raise UserError(f"{path} has 32 bits a pixel; 8 or 16 are accepted, so convert it.")
+            if image.mode.startswith("I;16"):  # Pillow would clip what is above 255
+                scaled = np.rint(np.asarray(image, dtype=np.float32) / 257)
+                image = Image.fromarray(scaled.astype(np.uint8))
+            # of the right size already, it is only copied
+            image = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow raises all of these
+        raise UserError(
+            f"{path} cannot be read as an image ({error}); replace or remove it."
+        ) from None
+    return np.asarray(image)
 
 
 def load(data: DataSet) -> tuple[Images, list[str]]:

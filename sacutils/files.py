@@ -31,6 +31,10 @@ PART = ".part-"
 """Stands in the names of files that are being written."""
 
 
+CLUTTER = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN")
+"""Files and folders that operating systems leave behind."""
+
+
 class UserError(Exception):
     """Bad input: one sentence that names the file or field, what was found and what is accepted."""
 
@@ -47,6 +51,13 @@ def home() -> Path:
             return folder.resolve()
     advice = "change to a copy of the repository or set SAC_HOME to it"
     raise UserError(f"{folders[0]} holds no folder profiles; {advice}.")
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder is one that operating systems and editors leave behind, as .DS_Store
+    and ._photo.png are; these are ignored wherever they lie.
+    """
+    return name.startswith(".") or name.lower() in map(str.lower, CLUTTER)
 
 
 def run_command(app: Callable[[], Any]) -> None:

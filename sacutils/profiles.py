@@ -245,6 +245,13 @@ class Probes(Strict):
     contested: Annotated[Counted, AfterValidator(_rising)] = [300, 1000, 4000]
     views: Count = 3
 
+    @property
+    def counts(self) -> list[int]:
+        """The numbers of probes at which methods are compared: `count`, and `second_count` where
+        that is smaller.
+        """
+        return sorted({self.count, min(self.second_count, self.count)}, reverse=True)
+
 
 class Variant(Strict):
     """The same experiment with some values replaced; only models of some steps are needed."""
@@ -393,6 +400,19 @@ def _checked(values: dict[str, Any], name: str, overrides: dict[str, Any], origi
     return profile.model_copy(update={"name": name, "overrides": overrides})
 
 
+def _read(name: str) -> dict[str, Any]:
+    """The values of a profile's file as they stand there."""
+    path = home() / "profiles" / f"{name}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path.name} is not valid YAML: {str(error).splitlines()[0]}.") from None
+    if not isinstance(values, dict):
+        kind = type(values).__name__
+        raise UserError(f"{path.name} holds {kind} where the named values of a profile belong.")
+    return values
+
+
 def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     """Read ``profiles/<name>.yaml`` and check it whole, with each of its variants.
 
@@ -403,21 +423,13 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     """
     if name not in available():
         raise UserError(f"Unknown profile {name!r}; profiles/ holds {', '.join(available())}.")
-    path = home() / "profiles" / f"{name}.yaml"
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} is not valid YAML: {str(error).splitlines()[0]}.") from None
-    if not isinstance(values, dict):
-        kind = type(values).__name__
-        raise UserError(f"{path.name} holds {kind} where the named values of a profile belong.")
+    path, values = home() / "profiles" / f"{name}.yaml", _read(name)
     if (base := values.pop("base", None)) is not None:
         # a regime: another profile with some values replaced, and results of its own
         if base not in available() or base == name:
             known = ", ".join(other for other in available() if other != name)
             raise UserError(f"{path.name}: base = {base!r} is no other profile; there are {known}.")
-        inherited = yaml.safe_load((path.parent / f"{base}.yaml").read_text(encoding="utf-8"))
-        values = _replaced(inherited, values, f"profile {name!r}")
+        values = _replaced(_read(base), values, f"profile {name!r}")
     more = values.pop("full_run", {})
     if not isinstance(more, dict):
         raise UserError(f"{path.name}: full_run = {more!r} holds no values by dotted path.")

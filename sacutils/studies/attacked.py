@@ -429,11 +429,14 @@ def beside(rows: pd.DataFrame, families: list[str]) -> pd.DataFrame:
 
 
 def of_one_origin(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the `origin` that has the most settings, for a line that joins them: models of
-    two runs are not on one line.
+    """Of each family the rows of the `origin` that has the most settings, for a line that joins
+    them: models of two runs are not on one line.
     """
-    settings = rows.groupby("origin", sort=False)["strength"].nunique()
-    return select(rows, origin=settings.idxmax()) if len(rows) else rows
+    parts = []
+    for _, part in rows.groupby("family", sort=False):
+        settings = part.groupby("origin", sort=False)["strength"].nunique()
+        parts.append(select(part, origin=settings.idxmax()))
+    return pd.concat(parts) if parts else rows
 
 
 CHEAP = 0.95
@@ -482,8 +485,8 @@ def _on_temperature(rows: pd.DataFrame) -> str:
     still = "none of them moves" if not moved else f"of them {', '.join(moved)} moves"
     return (
         f"A service that divides its logits by 2 changes no label and moves the AUC of SAC-w on "
-        f"Extract-L from {_auc(before[0])} to {_auc(after[0])}; with matched temperatures it is "
-        f"{_auc(after[1])}. Three scores read labels, and {still}."
+        f"Extract-L, against all innocents, from {_auc(before[0])} to {_auc(after[0])}; with "
+        f"matched temperatures it is {_auc(after[1])}. Three scores read labels, and {still}."
     )
 
 
@@ -500,8 +503,8 @@ def _on_services(rows: pd.DataFrame) -> str:
     return (
         f"Of {len(cheap)} disturbances of labels or questions that keep {CHEAP:.0%} of the "
         f"accuracy, the one that the sibling test bears worst ({worst['family']}, "
-        f"{worst['strength']}) leaves it {_of(worst)} students that asked in the loop instead of "
-        f"{_of(start)}; AKH then finds {_of(akh)} and undisturbed {_of(calm)}."
+        f"{worst['strength']}) leaves it {_of(worst)} students that asked for labels in the loop "
+        f"instead of {_of(start)}; AKH then finds {_of(akh)} and undisturbed {_of(calm)}."
     )
 
 
@@ -509,12 +512,14 @@ def _on_thieves(rows: pd.DataFrame) -> str:
     part, start = _compared(rows, list(thieves.TRICKS))
     cheap = part[part["accuracy"] >= start["accuracy"] - 0.01]
     worst = cheap.sort_values(["found", "auc"], kind="stable").iloc[0]
-    start = start.loc[worst.name]
+    alike, start = int((cheap["found"] == worst["found"]).sum()), start.loc[worst.name]
     return (
-        f"Of {len(part)} ways to adapt, {len(cheap)} cost the thief at most one point of accuracy; "
-        f"with the one that hides most of them ({worst['family']}, {worst['strength']}) the "
-        f"sibling test finds {_of(worst)} instead of {_of(start)}, at an accuracy of "
-        f"{worst['accuracy']:.1%} instead of {start['accuracy']:.1%}."
+        f"Of {len(part)} ways to adapt, {len(cheap)} leave the students within one point of the "
+        f"accuracy of ordinary ones. With {alike} of these, such as {worst['family']} "
+        f"({worst['strength']}), the sibling test finds {_of(worst)}, at an accuracy of "
+        f"{worst['accuracy']:.1%}; of ordinary students it finds {_of(start)}, at "
+        f"{start['accuracy']:.1%}. The ordinary ones are of all architectures, the others of the "
+        "first ones only."
     )
 
 
@@ -523,9 +528,10 @@ def _on_accusers(rows: pd.DataFrame) -> str:
     after = select(lied, strength=disputes.PROBES_AFTER).set_index("score")
     dated = select(lied, strength=disputes.BACK_DATED, score=SIBLINGS).iloc[0]
     return (
-        f"An accuser who chooses the probes after seeing the suspect makes AKH accuse "
-        f"{_of(after.loc['AKH'])} innocents and the sibling test {_of(after.loc[SIBLINGS])}, "
-        f"instead of {_of(after.loc['AKH'], 'accused')} and {_of(after.loc[SIBLINGS], 'accused')}; "
+        f"An accuser who chooses the probes after seeing the suspect makes AKH, on contested "
+        f"probes, accuse {_of(after.loc['AKH'])} innocents and the sibling test "
+        f"{_of(after.loc[SIBLINGS])}, instead of {_of(after.loc['AKH'], 'accused')} and "
+        f"{_of(after.loc[SIBLINGS], 'accused')}; "
         f"one who distils the suspect and dates the student back has the sibling test accuse "
         f"{_of(dated)}."
     )

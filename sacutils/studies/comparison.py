@@ -65,8 +65,8 @@ def same_images(queries: Queries, known: probes.Probes) -> bool:
 
 
 def budgets(run: Run) -> list[int]:
-    """The two numbers of probes at which everything is compared."""
-    return [run.profile.probes.count, run.profile.probes.second_count]
+    """The numbers of probes at which everything is compared, the larger first."""
+    return run.profile.probes.counts
 
 
 def measure(run: Run, rival: Rival) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from .. import files
+from .. import data, files
 from ..files import UserError
 from ..probes import PROBE_SETS
 from ..profiles import Profile
@@ -154,8 +154,8 @@ def _data(profile: Profile) -> str:
     """The data set; of an ImageFolder how many files of which format, but not where it lies."""
     if profile.data.path is None:
         return profile.data.name
-    paths = (files.home() / profile.data.path).rglob("*.*")
-    formats = Counter(path.suffix.lower().removeprefix(".") for path in paths if path.is_file())
+    found = data.images_below(files.home() / profile.data.path)
+    formats = Counter(path.suffix.lower().removeprefix(".") for path in found)
     counts = (f"{count:,} {suffix} files" for suffix, count in sorted(formats.items()))
     return f"ImageFolder of {', '.join(counts)}"
 

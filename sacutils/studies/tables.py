@@ -77,7 +77,7 @@ def sac_distances(run: Run) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     specs = run.evaluated()
-    large, small = run.profile.probes.count, run.profile.probes.second_count
+    large, *fewer = run.profile.probes.counts
     truth = run.material.splits["probe"].labels.cpu()[run.probes["normal"].index]
     for probe_set, probes in PROBE_SETS.items():
         answers = {name: logits.double() for name, logits in run.logits[probe_set].items()}
@@ -93,10 +93,10 @@ def sac_distances(run: Run) -> pd.DataFrame:
                 suspect = correlation.cosine_matrix(outputs)
                 values = [("cosine", large, correlation.distance(source, suspect))]
                 if published and form in correlation.SERVED:
-                    corner = source[:small, :small], suspect[:small, :small]
+                    corners = {n: (source[:n, :n], suspect[:n, :n]) for n in fewer}
                     values += [
                         ("cosine RMS", large, correlation.rms_distance(source, suspect)),
-                        ("cosine", small, correlation.distance(*corner)),
+                        *(("cosine", n, correlation.distance(*c)) for n, c in corners.items()),
                         ("rbf", large, correlation.distance(kernel, torch.exp(-4 * suspect))),
                     ]
                 for measure, n, value in values:
@@ -107,7 +107,7 @@ def sac_distances(run: Run) -> pd.DataFrame:
             if STEPS[spec.step].new_labels:
                 continue
             unequal = (labels[spec.name] != right).double()
-            values = [("label agreement", n, unequal[:n].mean()) for n in (large, small)]
+            values = [("label agreement", n, unequal[:n].mean()) for n in (large, *fewer)]
             if not published:
                 values = values[:1]
             if probe_set == "normal":

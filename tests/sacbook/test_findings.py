@@ -12,8 +12,6 @@ from sacutils import evaluation, steps
 from sacutils.files import home
 from sacutils.studies import references
 
-LEAD = "results/fashion/verdicts.csv"
-
 
 @pytest.fixture(scope="module")
 def values() -> dict[str, str]:
@@ -49,7 +47,8 @@ def test_sources_of_several_references_are_counted_together(values, monkeypatch)
     monkeypatch.setattr(references, "available", lambda *folder: [*names, "again"])
     monkeypatch.setattr(references, "load", lambda name: load({"again": "fashion"}.get(name, name)))
     found = findings.of_references()
-    rows = [row | {"run": run} for run in "ab" for row in accused(home() / LEAD)]
+    tables = [*home().glob("results/*/verdicts.csv"), home() / "results/fashion/verdicts.csv"]
+    rows = [row | {"run": i} for i, path in enumerate(tables) for row in accused(path)]
     innocent = [row for row in rows if row["derived"] == "False"]
     hits = np.array([float(row["p"]) <= 0.01 for row in innocent])
     sources = np.array([f"{row['run']} {row['seed']}" for row in innocent])
@@ -89,7 +88,10 @@ def test_findings_on_attacks_are_those_of_the_committed_rows(values):
     found = [row for row in rows if key.items() <= row.items()]
     innocents = sum(int(row["suspects"]) for row in found)
     accused = sum(float(row["found"]) * int(row["suspects"]) for row in found)
-    assert f"AKH accuse {round(accused)} of {innocents} innocents" in values["ref_attack_4"]
+    assert (
+        f"AKH, on contested probes, accuse {round(accused)} of {innocents} innocents"
+        in values["ref_attack_4"]
+    )
 
 
 def test_words_of_the_ledger_add_up(values):

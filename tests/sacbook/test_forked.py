@@ -79,6 +79,15 @@ def test_a_server_ends_with_the_process_that_started_it():
     assert path and not listens(path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such servers")
+def test_where_no_socket_can_be_made_each_job_starts_by_itself(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 110)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with forked.server() as place:
+        assert place == {}
+
+
 def listens(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as caller:
         try:

@@ -130,7 +130,7 @@ def test_stage_brings_the_code_that_pages_include(book, tmp_path):
     ("changed", "name"),
     [
         ({"bar": (0.9, 0.95), "seed": (1, 0)}, "10_results--bar-0.9--seed-1"),
-        ({"recipes.source.lr": (0.1, 0.05)}, "10_results--lr-0.1"),
+        ({"recipes.source.lr": (0.1, 0.05)}, "10_results--recipes.source.lr-0.1"),
         ({"shares": ([0.1, 0.2], [])}, "10_results--shares-0.1_0.2"),
         ({}, "10_results"),
     ],
@@ -144,6 +144,8 @@ def test_names_of_different_pages_differ_and_are_short():
     two = {"recipes.prune.lr": (0.1, 0.05), "recipes.source.lr": (0.2, 0.1)}
     names = {pages.page_name("10_results", changed) for changed in (one, two)}
     assert len(names) == 2
+    kinds = ("recipes.extract_label.epochs", "recipes.extract_probability.epochs")
+    assert len({pages.page_name("04_extraction", {key: (30, 8)}) for key in kinds}) == 2
     assert len(pages.page_name("10_results", {f"key{i}": (i, 0) for i in range(99)})) < 120
 
 

@@ -347,6 +347,7 @@ NAME = jobs.notebook_names()[0]
         (("book", "--executor", "slurm", "--cores", "2"), ["cores = 2", "profiles/slurm"]),
         (("reference", "977", "--profile", "smoke"), ["missing"]),
         (("compare", "smoke", "nonsense"), ["nonsense", "smoke"]),
+        (("compare", "smoke data.path='/x", "smoke"), ["The run", "No closing quotation"]),
         (("launch", "somewhere", "--profile", "smoke"), ["repository.url", "_config.yml"]),
     ],
 )

@@ -38,6 +38,21 @@ def test_forms_are_told_from_the_numbers():
     assert answers.detect(np.log(SHARES)).form == "logits"
 
 
+def test_rounding_makes_no_logits_of_probabilities():
+    rows = np.array([[0.7, 0.3, 0.0], [0.2, 0.3, 0.5], [1.0, 1e-16, -1e-16]])
+    found = answers.detect(rows)
+    assert found[1:] == ("probabilities", 3) and found.outputs.min() == 0
+    assert answers.detect(rows - [0, 0, 1e-3]).form == "logits"
+    top = answers.from_rows([{0: 0.6, 1: -5e-7}, {2: 0.5, 1: 0.1}], 3)
+    assert top.form == "top-k" and top.outputs.min() == 0
+
+
+def test_an_answer_that_names_a_class_without_a_score_is_refused(refused):
+    refused(lambda: answers.check_row({1: 0.0}, 3, "row"), "all scores are 0")
+    assert answers.check_row({1: 0.0, 2: 0.1}, 3, "row") == {1: 0.0, 2: 0.1}
+    assert answers.check_row([0.0, 0.0, 0.0], 3, "row") == [0.0, 0.0, 0.0]  # logits may be
+
+
 def test_rows_of_a_service_keep_their_kind():
     assert answers.from_rows([2, 0], 3).outputs.tolist() == [[0, 0, 1], [1, 0, 0]]
     top = answers.from_rows([{2: 0.5, 1: 0.4}, {0: 0.9, 2: 0.05}], 3)

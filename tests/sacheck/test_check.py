@@ -32,6 +32,7 @@ from sacheck import cli as command_line
 from sacheck.weights import ModelFile
 from sacutils import attacks, figures, training
 from sacutils.attacks import Task
+from sacutils.data import images_below
 from sacutils.files import UserError, home, sha256
 from tests.conftest import listing, recipe, save_weights
 
@@ -579,7 +580,7 @@ def test_the_shell_completes():
 
 def test_folder_of_images_without_classes(cli, run, case, tmp_path):
     folder = case["folder"]
-    for path in images.image_files(folder / "images"):
+    for path in images_below(folder / "images"):
         target = tmp_path / "flat" / path.name
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(path.read_bytes())

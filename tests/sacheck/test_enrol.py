@@ -154,6 +154,18 @@ def test_a_training_depends_on_its_seed_alone(home, tmp_path, text):
     assert (outputs.argmax(1) == pool.images.labels.numpy()).mean() > 0.43
 
 
+def test_a_folder_is_not_taken_for_a_part_of_one_by_its_name(home):
+    drawn = home / "hand drawn"
+    drawn.symlink_to(home / "mine")
+    how = Preprocessing(mean=(0.5,), std=(0.29,))
+    train = trainers.standard(
+        ModelFile(home / "mine.safetensors", "toynet:linear", how), NAMES, 1, SIDE
+    )
+    train(drawn, 1, home / "drawn.safetensors")
+    assert (home / "drawn.safetensors").exists()
+    assert images.read_pool(drawn, None, 1, most=10).drawn
+
+
 def test_students_learn_from_teachers_that_are_not_the_source():
     trainings = enrol.plan(12, 12, 4, 1000)
     assert [training.seed for training in trainings] == list(range(1000, 1030))
@@ -194,6 +206,17 @@ def test_what_cannot_be_trained_is_one_sentence(cli, home, turned_down, tmp_path
     turned_down(few(tmp_path / "other", "--data", "held"), ["held holds the folders none"])
     order = few(tmp_path / "order", "--images", "mine", "--class-names", "b,a,c")
     turned_down(order, ["its outputs are a,b,c; give"])
+    # what needs no training to be seen is seen before it
+    turned_down(few(tmp_path / "order", "--controls", 3), ["3 controls; 4 are needed"])
+    named = ("--control", "mine.safetensors", "--siblings", 2)
+    Path("control-01.safetensors").write_bytes(Path("mine.safetensors").read_bytes())
+    turned_down(
+        few(tmp_path / "order", "--control", "control-01.safetensors"),
+        ["--control control-01", "rename it"],
+    )
+    Path("control-01.safetensors").unlink()
+    assert cli(*few(tmp_path / "order", *named, "--seed", -1))[0] == 2
+    assert not (tmp_path / "order" / "models").exists()
     some = ("--sibling", "mine.safetensors")
     turned_down(few(tmp_path / "order", *some), ["--train has no effect with --sibling"])
     turned_down(

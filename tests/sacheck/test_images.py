@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from sacheck import fingerprint, images
-from sacheck.images import image_files, read_pool
+from sacheck.images import read_pool
+from sacutils.data import images_below
 
 
 def put(folder, *names, side=20, value=None):
@@ -28,9 +29,9 @@ def labels_of(pool):
 def test_images_come_from_folders(tmp_path, refused):
     put(tmp_path / "flat", "0.png", "1.png", "2.png", value=None)
     put(tmp_path / "tree", "a/0.png", "b/1.png", "a/2.PNG")
-    flat, classes, described = read_pool(tmp_path / "flat", None, 3)
+    flat, classes, described, drawn = read_pool(tmp_path / "flat", None, 3)
     assert flat.pixels.shape == (3, 3, 20, 20) and flat.pixels.dtype == torch.uint8
-    assert classes is None and described == "folder flat, 3 images"
+    assert classes is None and described == "folder flat, 3 images" and not drawn
     assert sorted(flat.pixels[:, 0, 0, 0].tolist()) == [0, 10, 20]
     tree = read_pool(tmp_path / "tree", 16, 1)
     assert tree.images.pixels.shape == (3, 1, 16, 16) and tree.class_names == ["a", "b"]
@@ -54,7 +55,7 @@ def test_what_systems_and_editors_leave_is_ignored(tmp_path):
         (tmp_path / name).write_bytes(b"\0\5\x16\7")
     found = read_pool(tmp_path, None, 3)
     assert found[1:] == expected[1:] and torch.equal(found.images.pixels, expected.images.pixels)
-    assert [path.name for path in image_files(tmp_path)] == ["0.png", "1.png"]
+    assert [path.name for path in images_below(tmp_path)] == ["0.png", "1.png"]
 
 
 LAYOUTS = {
@@ -113,7 +114,7 @@ def test_a_loop_of_links_is_entered_once(tmp_path):
     put(tmp_path / "held", "a/0.png", "b/1.png")
     (tmp_path / "held/a/again").symlink_to(tmp_path / "held")
     (tmp_path / "held/b/far").symlink_to(tmp_path / "far")
-    found = [path.relative_to(tmp_path / "held") for path in image_files(tmp_path / "held")]
+    found = [path.relative_to(tmp_path / "held") for path in images_below(tmp_path / "held")]
     assert [str(path) for path in found] == ["a/0.png", "b/1.png", "b/far/2.png"]
 
 

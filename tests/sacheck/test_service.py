@@ -2,6 +2,7 @@
 probe is asked twice.
 """
 
+import asyncio
 import base64
 import email.message
 import gzip
@@ -140,6 +141,13 @@ def test_batches_of_json_and_a_line_for_every_call(ask, server, tmp_path):
         line["status"] == 200 and line["bytes"] and line["utc"] and line["seconds"] >= 0
         for line in lines
     )
+
+
+def test_a_cell_of_a_notebook_may_ask(ask, server):
+    async def cell():
+        return ask()  # while the notebook's own loop runs
+
+    assert asyncio.run(cell()) == ask() == EXPECTED
 
 
 def test_pixels_extra_fields_and_nested_paths(ask, server):

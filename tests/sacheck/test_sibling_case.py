@@ -164,6 +164,25 @@ def test_pseudo_thefts_show_power_and_change_no_verdict(cli, home, tmp_path):
     assert "2 of 2 pseudo-thefts found" in text
 
 
+def test_controls_that_are_one_model_and_thefts_without_a_name_are_refused(
+    home, tmp_path, turned_down
+):
+    own = fingerprint.load(home / "fp")
+    path = home / "a-controls/control-00.json"
+    found, record = answers.read(path, own.commitment, own.names, CLASSES)
+    (tmp_path / "alike").mkdir()
+    for number in range(4):  # exports of one model: other scores, the same labels
+        one = found._replace(outputs=found.outputs * (1 + number / 100))
+        out = tmp_path / "alike" / f"{number}.json"
+        answers.write(out, one, own.commitment, out.stem, record.origin, "test")
+    as_labels(own, home / "a-models/stolen.json", tmp_path / "stolen.json")
+    alike = ["verify", "fp", tmp_path / "stolen.json", "--control", tmp_path / "alike"]
+    turned_down(alike, ["cannot be compared", "controls' scores do not differ"])
+    for text in ("sibling-00.json", "source", "=sibling-00"):
+        arguments = ["verify", "fp", "a-models/stolen.json", *VERIFY, "--pseudo-theft", text]
+        turned_down(arguments, [f"--pseudo-theft {text}", "FILE=SIBLING"])
+
+
 def test_too_few_siblings_or_controls_decide_nothing(cli, home, tmp_path):
     few = [home / "siblings" / f"sibling-{i:02d}.safetensors" for i in range(11)]
     more = [part for path in few for part in ("--sibling", path)]

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
@@ -472,6 +473,19 @@ def test_a_hugging_face_config_names_sizes_and_nothing_else(tmp_path, monkeypatc
     refused(lambda: architectures.build("transformers:a/b", 3, 7, tmp_path), "transformers")
     monkeypatch.setitem(sys.modules, "transformers", None)
     refused(lambda: architectures.build("transformers", 3, 7, tmp_path), "not installed")
+
+
+def test_threads_count_the_modules_of_their_own_network(monkeypatch, refused):
+    monkeypatch.setattr(architectures, "MOST_MODULES", 60)
+
+    def build(number):
+        with architectures._bounded(Path(f"{number}/config.json")):
+            return nn.Sequential(*(nn.ReLU() for _ in range(40 if number else 70)))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [len(each) for each in pool.map(build, range(1, 65))] == [40] * 64
+    refused(lambda: build(0), "0/config.json", "more than 60 modules")
+    assert len(nn.Sequential(*(nn.ReLU() for _ in range(70)))) == 70
 
 
 def test_the_order_and_number_of_images_at_once_change_nothing(tmp_path, monkeypatch, files):

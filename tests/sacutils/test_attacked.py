@@ -417,5 +417,6 @@ def test_shares_of_data_on_one_line_are_those_of_one_run(table):
     line = attacked.of_one_origin(attacked.beside(rows, [attacked.OVERLAP]))
     assert set(line["origin"]) == {"reference"}
     assert set(line["strength"]) == set(shared["strength"])
-    assert attacked.of_one_origin(own.assign(origin="this run")).shape[0] == len(own)
+    mixed = pd.concat([rows, select(both, family=attacked.PLAIN, origin="this run")])
+    assert len(attacked.of_one_origin(mixed)) == len(line) + len(mixed) - len(rows)
     assert attacked.of_one_origin(rows.head(0)).empty

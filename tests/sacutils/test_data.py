@@ -453,6 +453,33 @@ def test_hidden_folders_are_not_classes(tmp_path):
     assert classes == ["a", "b"] and len(images.labels) == 2
 
 
+def test_parts_and_depth_of_an_imagefolder_are_found(tmp_path):
+    grey = Image.fromarray(np.zeros((8, 8), np.uint8))
+    files = "train/a/0.png valid/a/1.png valid/a/deep/2.png train/b/3.png valid/b/.4.png"
+    for name in files.split():
+        (tmp_path / "one" / name).parent.mkdir(parents=True, exist_ok=True)
+        grey.save(tmp_path / "one" / name)
+    (tmp_path / "one/train/a/loop").symlink_to(tmp_path / "one/train/a")
+    images, classes = data.load(folder(tmp_path / "one", 8))
+    assert classes == ["a", "b"] and images.labels.tolist() == [0, 1, 0, 0]
+    # a class may have the name of a part
+    for name in ("car", "train"):
+        (tmp_path / "two" / name).mkdir(parents=True)
+        grey.save(tmp_path / "two" / name / "0.png")
+    assert data.load(folder(tmp_path / "two", 8))[1] == ["car", "train"]
+
+
+def test_deep_images_are_scaled_or_refused_and_never_clipped(tmp_path, refused):
+    ramp = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.fromarray(ramp).save(tmp_path / name / "0.png")
+    images, _ = data.load(folder(tmp_path, 8))
+    assert np.array_equal(images.pixels[0, 0].numpy(), np.rint(ramp / 257).astype(np.uint8))
+    Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "b" / "1.tif")
+    refused(lambda: data.load(folder(tmp_path, 8)), "1.tif", "32 bits a pixel", "8 or 16")
+
+
 def test_more_classes_than_there_are(refused, tree):
     refused(lambda: load_profile("smoke", {"data.classes": 11}), "data", "classes = 11", "10")
     wanted = DataSet(name="imagefolder", path=str(tree), image_size=16, classes=3)

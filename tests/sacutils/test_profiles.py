@@ -240,6 +240,8 @@ def test_full_run_has_values_of_its_own_and_what_is_given_wins(written):
         ("base: mine", ["mine.yaml: base = 'mine'", "no other profile", "smoke"]),
         ("base: [smoke]", ["base = ['smoke']", "no other profile"]),
         ("base: yours", ["'base'", "splits"]),
+        ("base: torn", ["torn.yaml is not valid YAML"]),
+        ("base: nothing", ["nothing.yaml holds NoneType"]),
         ("base: smoke\nsede: 1", ["profile 'mine'", "'sede'", "splits"]),
         ("base: smoke\nrecipes.sourc.pad: 0", ["profile 'mine'", "'sourc'", "source, surrogate"]),
         ("base: smoke\nrecipes.source.pda: 0", ["'recipes.source.pda'", "pad"]),
@@ -248,7 +250,7 @@ def test_full_run_has_values_of_its_own_and_what_is_given_wins(written):
     ],
 )
 def test_bad_base_or_override_is_refused(refused, written, text, words):
-    written(mine=text, yours="base: smoke")
+    written(mine=text, yours="base: smoke", torn="data: [", nothing="# no value")
     refused(lambda: load_profile("mine"), *words)
 
 

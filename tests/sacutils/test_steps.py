@@ -324,14 +324,25 @@ def test_derived_seeds_differ_and_fit_into_31_bits():
 
 
 def test_digest_sees_what_lies_in_an_imagefolder(tmp_path):
-    (tmp_path / "cat").mkdir()
-    there = {"name": "imagefolder", "path": str(tmp_path), "image_size": 16}
+    for name in ("cat", "dog"):
+        (tmp_path / "tree" / name).mkdir(parents=True)
+        (tmp_path / "tree" / name / "0.png").touch()
+    there = {"name": "imagefolder", "path": str(tmp_path / "tree"), "image_size": 16}
     profile = load_profile("smoke", {"data": there})
     digests = [steps.data_digest(profile)]
     for name, content in (("1.png", "a"), ("1.png", "ab"), ("2.png", "a")):
-        (tmp_path / "cat" / name).write_text(content)
+        (tmp_path / "tree" / "cat" / name).write_text(content)
         digests.append(steps.data_digest(profile))
-    assert len(set(digests)) == 4 and steps.data_digest(profile) == digests[-1]
+    # a class folder may be a link, and hold folders
+    (tmp_path / "tree" / "dog").rename(tmp_path / "dog")
+    (tmp_path / "tree" / "dog").symlink_to(tmp_path / "dog")
+    assert steps.data_digest(profile) == digests[-1]
+    (tmp_path / "dog" / "more").mkdir()
+    (tmp_path / "dog" / "more" / "1.png").touch()
+    digests.append(steps.data_digest(profile))
+    (tmp_path / "tree" / ".hidden").mkdir()
+    (tmp_path / "tree" / "notes.txt").touch()
+    assert len(set(digests)) == 5 and steps.data_digest(profile) == digests[-1]
 
 
 def test_paper_profile_has_the_group_sizes_and_recipes_of_the_released_zoo():

@@ -218,10 +218,19 @@ def test_wide_table_holds_the_cells_of_the_long_one(run):
 
 
 def test_fingerprint_takes_the_larger_number_of_probes(run):
-    large, small = run.profile.probes.count, run.profile.probes.second_count
+    large, small = run.profile.probes.counts
     table = tables.distances(run)
     assert set(tables.fingerprint(table, *SAC_W)["n_probes"]) == {large}
     assert set(tables.fingerprint(select(table, n_probes=small), *SAC_W)["n_probes"]) == {small}
+
+
+@pytest.mark.parametrize("count", [6, 5])
+def test_with_few_probes_every_model_is_counted_once(run, count):
+    other = open_run("smoke", {"probes.count": count}, folder=run.shared.parent)
+    assert other.profile.probes.second_count >= count and other.profile.probes.counts == [count]
+    made = tables.sac_distances(other)
+    assert set(made["n_probes"]) == {count}
+    assert not made.duplicated(["probes", "form", "measure", "model"]).any()
 
 
 def test_fingerprints_are_rivals_then_sac(own):

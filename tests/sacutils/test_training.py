@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sacutils import models, training
+from sacutils import checkpoints, files, models, training
 from sacutils.data import to_float
 from sacutils.profiles import Recipe
 from sacutils.training import Diverged, cross_entropy_to, train
@@ -30,6 +30,36 @@ def test_same_seed_same_bytes(run):
     other, _ = fit(run, seed=1, **settings)
     assert same(state(one), state(again)) and first == second
     assert not same(state(one), state(other))
+
+
+def test_a_training_goes_on_where_it_was_and_what_a_card_kept_begins_anew(
+    run, tmp_path, monkeypatch, capsys
+):
+    settings = {"pad": 1, "flip": True, "epochs": 3}
+    whole, path, keep = fit(run, **settings)[0], tmp_path / "m.safetensors", checkpoints.epoch
+    kept = tmp_path / ".checkpoints" / "m.pt"
+    monkeypatch.setattr(checkpoints, "EVERY", 0)
+
+    def killed() -> None:
+        keep()
+        raise KeyboardInterrupt
+
+    for card in (False, True):
+        monkeypatch.setattr(checkpoints, "epoch", killed)
+        with pytest.raises(KeyboardInterrupt), checkpoints.kept(path, "d"):
+            fit(run, **settings)
+        monkeypatch.setattr(checkpoints, "epoch", keep)
+        assert kept.exists()
+        if card:
+            found = torch.load(kept, weights_only=True) | {"cuda": torch.zeros(1)}
+            torch.save(found, kept)
+            files.write_record(kept, "d")
+            monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        capsys.readouterr()
+        with checkpoints.kept(path, "d"):
+            model, _ = fit(run, **settings)
+        assert ("goes on after epoch 1" in capsys.readouterr().out) is not card
+        assert same(state(model), state(whole)) and not kept.exists()
 
 
 def test_dropout_is_drawn_from_the_seed_and_the_global_generator_is_left_alone(run):
