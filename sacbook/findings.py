@@ -8,6 +8,9 @@ from sacutils.studies import attacked, claims, references, tables, verdicts
 
 LEADING = "one augmentation"
 """The regime whose sources are counted together; the other one stands beside."""
+BESIDE = {"_plain": f"{references.DEFAULT}_plain", "_cifar10": "cifar10"}
+"""References with numbers of their own, by the ending of their names: the leading data in the other
+regime, and other data."""
 
 
 def of_run(run: Run) -> dict[str, str]:
@@ -36,14 +39,15 @@ def of_references() -> dict[str, str]:
     """What the reference runs say over their sources.
 
     SAC-w on probabilities and the ledger of claims: the reference of ``references.DEFAULT``, and
-    beside it the same data in the other regime. The sibling test: all sources of the regime
-    `LEADING`; a data set and a seed are a source.
+    beside it those of `BESIDE`. The sibling test: all sources of the regime `LEADING`, together and
+    by reference; a data set and a seed are a source.
     """
     known = {name: references.load(name) for name in references.available()}
     lead = known[references.DEFAULT]
     values = {"ref_lead": references.label(references.DEFAULT, lead)}
-    beside = {"": lead, "_plain": known[f"{references.DEFAULT}_plain"]}
-    values["ref_plain"] = references.label(f"{references.DEFAULT}_plain", beside["_plain"])
+    beside = {"": lead} | {suffix: known[name] for suffix, name in BESIDE.items()}
+    for suffix, name in BESIDE.items():
+        values[f"ref{suffix}"] = references.label(name, known[name])
     groups = {"finetuned": claims.EASY[:2], "pruned": claims.EASY[2:], "label": claims.HARD[:1]}
     for suffix, reference in beside.items():
         for group, attacks in groups.items():
@@ -67,7 +71,11 @@ def of_references() -> dict[str, str]:
     for style in verdicts.STYLES:
         rows = tables.select(found, style=style, derived=True)
         values[f"ref_style_{style.replace(' ', '_')}"] = hits(rows)
-    innocent = found[~found["derived"]]
+    kinds = {"loop": tables.select(found, style="in the loop", derived=True)}
+    kinds["accused"] = innocent = found[~found["derived"]]
+    for name, rows in kinds.items():
+        parts = [f"{hits(part)} on {run}" for run, part in rows.groupby("run")]
+        values[f"ref_{name}_by_run"] = ", ".join(parts)
     share = evaluation.clustered_share(
         innocent["hit"].to_numpy(), sources[innocent.index].to_numpy(), 0.05
     )

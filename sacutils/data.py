@@ -76,7 +76,7 @@ def _torchvision(name: str) -> tuple[Images, list[str]]:
 
 
 def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
-    """Class folders under `path` or under its `PARTS`, which are pooled, with images at any depth."""
+    """Class folders under `path` or its `PARTS`, which are pooled, with images at any depth."""
     if not path.is_dir():
         wanted = "give a folder that holds one folder per class"
         raise UserError(f"ImageFolder path {path} is not a folder; {wanted}.")

@@ -37,6 +37,10 @@ def test_hits_of_the_sibling_test_are_counted_over_all_sources(values):
         return f"{sum(float(row['p']) <= 0.01 for row in chosen)} of {len(chosen)}"
 
     assert values["ref_innocent"] == hits([row for row in rows if row["derived"] == "False"])
+    for path in tables:
+        own = [row for row in rows if row["run"] == path and row["derived"] == "True"]
+        if loop := [row for row in own if row["style"] == "in the loop"]:
+            assert f"{hits(loop)} on {path.parent.name}" in values["ref_loop_by_run"]
     for style in ("in the loop", "asked once", "noisy", "hardened", "probabilities", "weights"):
         chosen = [row for row in rows if row["style"] == style and row["derived"] == "True"]
         assert values[f"ref_style_{style.replace(' ', '_')}"] == hits(chosen)
@@ -57,12 +61,13 @@ def test_sources_of_several_references_are_counted_together(values, monkeypatch)
     assert found["ref_innocent_high"] == f"{high:.1%}" != values["ref_innocent_high"]
 
 
-def test_auc_of_students_is_the_mean_over_sources(values):
+@pytest.mark.parametrize(("name", "suffix"), [("fashion", ""), ("cifar10", "_cifar10")])
+def test_auc_of_students_is_the_mean_over_sources(values, name, suffix):
     def distances(seed: str, kinds: list[str]) -> list[float]:
         part = [row for row in rows if row["seed"] == seed and row["step"] in kinds]
         return [float(row["distance"]) for row in part]
 
-    with (home() / "results/fashion/distances.csv").open(encoding="utf-8") as file:
+    with (home() / f"results/{name}/distances.csv").open(encoding="utf-8") as file:
         key = {"probes": "SAC-w", "form": "probabilities", "measure": "cosine", "n_probes": "100"}
         rows = [row for row in csv.DictReader(file) if key.items() <= row.items()]
     for negatives in ("attacker data", "owner data", "students of another"):
@@ -70,9 +75,8 @@ def test_auc_of_students_is_the_mean_over_sources(values):
         for seed in sorted({row["seed"] for row in rows}):
             own, other = distances(seed, ["extract_label"]), distances(seed, kinds)
             areas.append(sum(a < b for a in own for b in other) / len(own) / len(other))
-        assert values[f"ref_label_{negatives.split()[0]}"].startswith(
-            f"{sum(areas) / len(areas):.2f} ["
-        )
+        found = values[f"ref_label_{negatives.split()[0]}{suffix}"]
+        assert found.startswith(f"{sum(areas) / len(areas):.2f} [")
 
 
 def test_findings_on_attacks_are_those_of_the_committed_rows(values):
