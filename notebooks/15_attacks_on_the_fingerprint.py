@@ -144,7 +144,7 @@ against_accuracy("attacks_answers", list(services.LABELS_TOUCHED))
 # :name: fig-attacks-answers
 # :alt: AUC over accuracy for services that give random answers or abstain, one curve for each of five scores.
 #
-# Random answers for 5, 10 and 30 % of the images, and no answer for the most doubtful 10, 30 and 50 %. Each panel has a horizontal scale of its own.
+# Random answers for 5, 10 and 30 % of the images, and no answer for the most doubtful 10, 30 and 50 %. Here and below, each panel has a horizontal scale of its own.
 # :::
 #
 # ## At the door: images changed, questions refused
@@ -161,7 +161,7 @@ against_accuracy("attacks_doors", doors)
 # :alt: AUC over accuracy for doors that change images or refuse questions; refusing what lies near public images brings SAC and AKH to zero, and the sibling test keeps its AUC.
 #
 # Doors that refuse 1 and 10 % of honest questions and, where they were measured, blur of 0.5 and 1 pixel, JPEG of quality 50 and 10, 3 bits of grey and 1. A suspect that answers fewer than four
-# probes of a score counts as farthest away. Each panel has a horizontal scale of its own.
+# probes of a score counts as farthest away.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Found and accused, by disturbance", "code_prompt_hide": "Found and accused, by disturbance"}
@@ -176,7 +176,7 @@ listed([*services.LABELS_TOUCHED, *doors], f"{group}: found / innocents accused 
 listed([attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
 
 # %% [markdown]
-# Others know the test. They have the first of the students' architectures, and the ordinary students beside them have all. One takes SAC's own distance into the loss, with a minus, and one the score of the sibling test, with own models in the place of the siblings that only the owner
+# Others know the test; they have the first of the architectures only. One takes SAC's own distance into the loss, with a minus, and one the score of the sibling test, with own models in the place of the siblings that only the owner
 # has. The strength is the weight; at 0 the thief is an ordinary one.
 
 # %% tags=["hide-input", "remove-output"]
@@ -186,7 +186,7 @@ against_accuracy("attacks_thieves", list(thieves.TRICKS), of="Extract-L")
 # :::{glue:figure} attacks_thieves
 # :alt: AUC over accuracy for thieves that train against SAC, against the sibling test, or mix in own labels, one curve for each of five scores.
 #
-# Thieves who train against a score, and thieves who need the source less and less. Each panel has a horizontal scale of its own, and most are narrow. The fold below has the strengths, and the price.
+# Thieves who train against a score, and thieves who need the source less and less. Most scales are narrow. The fold below has the strengths, and the price.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Adaptive thieves in tables, with their price", "code_prompt_hide": "Adaptive thieves in tables, with their price"}
