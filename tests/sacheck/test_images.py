@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sacheck import fingerprint, images
+from sacheck import case, fingerprint, images
 from sacheck.images import read_pool
 from sacutils.data import images_below
 
@@ -209,3 +209,8 @@ def test_views_are_the_same_in_parts(monkeypatch):
     for image, index in zip(chosen.pixels, chosen.index.tolist(), strict=True):
         labels = {int(answer(image[None]).argmax()) for answer, _ in members}
         assert len(labels) > 1 and any(torch.equal(image, view) for view in views[:, index])
+
+
+def test_names_of_classes_may_come_from_another_system():
+    assert case.class_names('cat,"dog, wild"\r\n') == ["cat", "dog, wild"]
+    assert case.class_names("cat,\rdog") == ["cat", "dog"]
