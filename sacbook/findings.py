@@ -71,11 +71,9 @@ def of_references() -> dict[str, str]:
     for style in verdicts.STYLES:
         rows = tables.select(found, style=style, derived=True)
         values[f"ref_style_{style.replace(' ', '_')}"] = hits(rows)
-    kinds = {"loop": tables.select(found, style="in the loop", derived=True)}
-    kinds["accused"] = innocent = found[~found["derived"]]
-    for name, rows in kinds.items():
-        parts = [f"{hits(part)} on {run}" for run, part in rows.groupby("run")]
-        values[f"ref_{name}_by_run"] = ", ".join(parts)
+    loop = tables.select(found, style="in the loop", derived=True).groupby("run")
+    values["ref_loop_by_run"] = ", ".join(f"{hits(part)} on {run}" for run, part in loop)
+    innocent = found[~found["derived"]]
     share = evaluation.clustered_share(
         innocent["hit"].to_numpy(), sources[innocent.index].to_numpy(), 0.05
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sacutils.data import PARTS, Images, decoded, images_below
+from sacutils.data import PARTS, Images, decoded, images_below, opened
 from sacutils.files import UserError, is_clutter
 
 from .text import plain, refuse
@@ -51,7 +51,7 @@ def read_pool(
     or 3 channels; of more than `most`, or than `LARGEST` bytes, so many are drawn before any is
     decoded. 16 bits are scaled to 8, more are refused.
     """
-    paths = images_below(folder) if folder.is_dir() else []
+    paths = images_below(folder)
     if not paths:
         raise UserError(f"{folder} is no folder of images; JPEG, PNG, WebP and so on are accepted.")
     named, present = _class_folders(folder, paths)
@@ -116,20 +116,9 @@ def _side(paths: list[Path]) -> int:
     """The median of the smaller sides of some images, as far as it is accepted."""
     sides = []
     for path in paths:
-        with _opened(path) as image:
+        with opened(path) as image:
             sides.append(min(image.size))
     return min(max(statistics.median_low(sides), SIDES[0]), SIDES[1])
-
-
-def _opened(path: Path) -> Image.Image:
-    """An image whose header was read."""
-    try:
-        return Image.open(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # Pillow raises all of these
-        raise UserError(
-            f"{path} cannot be read as an image ({error}); replace or remove it."
-        ) from None
 
 
 def _decoded(path: Path, side: int, channels: int) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Images as uint8 tensors that live on the device: data sets, the four splits, augmentation."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,24 +127,30 @@ def images_below(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix.lower() in ENDINGS)
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image whose header was read; a ``UserError`` if that or what is done with it fails."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow raises all of these
+        what = f"{path} cannot be read as an image ({error})"
+        raise UserError(f"{what}; replace or remove it.") from None
+
+
 def decoded(path: Path, side: int) -> np.ndarray:
     """An image file as RGB, uint8, shape (side, side, 3); 16 bits are scaled to 8. A ``UserError``
     if it cannot be read, or has more bits.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("I", "F"):
-                raise UserError(f"{path} has 32 bits a pixel; 8 or 16 are accepted, so convert it.")
-            if image.mode.startswith("I;16"):  # Pillow would clip what is above 255
-                scaled = np.rint(np.asarray(image, dtype=np.float32) / 257)
-                image = Image.fromarray(scaled.astype(np.uint8))
-            # of the right size already, it is only copied
-            image = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # Pillow raises all of these
-        raise UserError(
-            f"{path} cannot be read as an image ({error}); replace or remove it."
-        ) from None
+    with opened(path) as image:
+        if image.mode in ("I", "F"):
+            raise UserError(f"{path} has 32 bits a pixel; 8 or 16 are accepted, so convert it.")
+        if image.mode.startswith("I;16"):  # Pillow would clip what is above 255
+            scaled = np.rint(np.asarray(image, dtype=np.float32) / 257)
+            image = Image.fromarray(scaled.astype(np.uint8))
+        # of the right size already, it is only copied
+        image = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(image)
 
 

@@ -31,8 +31,8 @@ PART = ".part-"
 """Stands in the names of files that are being written."""
 
 
-CLUTTER = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN")
-"""Files and folders that operating systems leave behind."""
+CLUTTER = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin"}
+"""Files and folders that operating systems leave behind, in small letters."""
 
 
 class UserError(Exception):
@@ -57,7 +57,7 @@ def is_clutter(name: str) -> bool:
     """Whether a file or folder is one that operating systems and editors leave behind, as .DS_Store
     and ._photo.png are; these are ignored wherever they lie.
     """
-    return name.startswith(".") or name.lower() in map(str.lower, CLUTTER)
+    return name.startswith(".") or name.lower() in CLUTTER
 
 
 def run_command(app: Callable[[], Any]) -> None:

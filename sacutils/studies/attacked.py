@@ -414,9 +414,9 @@ def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.Da
     have = set(zip(own["family"], own["strength"], strict=True))
     settings = zip(theirs["family"], theirs["strength"], strict=True)
     lacking = pd.Series([each not in have for each in settings], index=theirs.index)
-    for family, taken in ((OVERLAP, lacking[theirs["family"] == OVERLAP]), (PLAIN, lacking)):
-        if taken.any():
-            lacking |= theirs["family"] == family
+    line = theirs["family"] == OVERLAP
+    lacking |= line & lacking[line].any()
+    lacking |= (theirs["family"] == PLAIN) & lacking.any()
     return pd.concat([own, theirs[lacking]], ignore_index=True)
 
 

@@ -64,11 +64,6 @@ def same_images(queries: Queries, known: probes.Probes) -> bool:
     return queries.pixels.shape[1] == 1 and torch.equal(queries.pixels[:, 0], known.pixels)
 
 
-def budgets(run: Run) -> list[int]:
-    """The numbers of probes at which everything is compared, the larger first."""
-    return run.profile.probes.counts
-
-
 def measure(run: Run, rival: Rival) -> dict[str, torch.Tensor]:
     """Distances of all suspects under one rival, and what it cost.
 
@@ -77,7 +72,8 @@ def measure(run: Run, rival: Rival) -> dict[str, torch.Tensor]:
     architecture at the larger budget; ``shown``: the last query of each of the first eight probes;
     ``share.arrived`` (IPGuard: probes behind the boundary), ``share.passed`` (CAE: conferrable).
     """
-    count, known = budgets(run)[0], setting(run, rival)
+    counts, known = run.profile.probes.counts, setting(run, rival)
+    count = counts[0]
     started = time.perf_counter()
     queries = rival.queries(known, count)
     made = time.perf_counter() - started
@@ -87,7 +83,7 @@ def measure(run: Run, rival: Rival) -> dict[str, torch.Tensor]:
     # what SAC has asked already
     kept = [kind for kind in ("normal", "source") if same_images(queries, run.probes[kind])]
     # a budget pays for fewer units where a unit is more than one image: ModelDiff's are pairs
-    parts = {n: queries.first(max(2, len(queries.pixels) * n // count)) for n in budgets(run)}
+    parts = {n: queries.first(max(2, len(queries.pixels) * n // count)) for n in counts}
     columns: dict[int, list[float]] = {n: [] for n in parts}
     for home, spec, _ in suspects(run, rival):
         if kept:
@@ -142,7 +138,7 @@ def distances(run: Run) -> pd.DataFrame:
         for name in rivals.measurable(run.profile):
             rival, values = rivals.rival(name), measured(run, name)
             key = (name, rival.form, rival.measure)
-            for n in budgets(run):
+            for n in run.profile.probes.counts:
                 pairs = zip(suspects(run, rival), values[f"distances.{n}"].tolist(), strict=True)
                 rows += [tables.distance_row(key, n, *judged[1:], d) for judged, d in pairs]
         return pd.concat([tables.distances(run), pd.DataFrame(rows)], ignore_index=True)
