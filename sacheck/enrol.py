@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,23 +81,27 @@ def plan(siblings: int, controls: int, thefts: int, seed: int) -> list[Training]
     return made
 
 
-def begin(folder: Path, started: dict[str, Any], chosen: dict[str, Any]) -> None:
-    """Begin the folder, or check that it was begun with the same settings, and keep these in
+@contextlib.contextmanager
+def begun(folder: Path, started: dict[str, Any], chosen: dict[str, Any]) -> Iterator[None]:
+    """Hold the folder, which is begun, or was begun with the same settings; these are kept in
     ``enrol.json``. `chosen` are those that only the fingerprint depends on: until it is made, they
-    may change, so that a count that is too large loses no training.
+    may change, so that a count that is too large loses no training. One process at a time holds a
+    folder, and another one is refused.
     """
-    # as JSON gives it back
-    started, chosen = (json.loads(json.dumps(each)) for each in (started, chosen))
-    fixed = started | (chosen if (folder / "fp").exists() else {})
     path = folder / "enrol.json"
-    if path.exists():
-        known = files.read_json(path)
+    if not path.exists():
+        case.require_free(folder)
+    busy = f"Another sacheck enrol is at work in {folder}; wait until it has ended, or stop it."
+    with files.locked(folder, busy):
+        # as JSON gives it back
+        started, chosen = (json.loads(json.dumps(each)) for each in (started, chosen))
+        fixed = started | (chosen if (folder / "fp").exists() else {})
+        known = files.read_json(path) if path.exists() else fixed
         odd = [key for key, value in fixed.items() if known.get(key) != value]
         what = f"{folder} was begun with another setting of {', '.join(odd)}"
         refuse(what, {"; give another folder, or the same settings to go on": bool(odd)})
-    else:
-        case.require_free(folder)
-    files.write_json(path, started | chosen)
+        files.write_json(path, started | chosen)
+        yield
 
 
 def said(pool: Pool) -> list[Any]:

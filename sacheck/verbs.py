@@ -209,7 +209,6 @@ def enrol(
         started["siblings"] = {
             name: case.recorded(each, 2)[1].sha256 for name, each in models.siblings.items()
         }
-        steps.begin(folder, started, chosen)
         notes = [BROUGHT.format(len(models.siblings), len(models.controls))]
     else:
         data, side = Path(str(data)), pool.images.pixels.shape[-1]
@@ -227,16 +226,18 @@ def enrol(
         )
         steps.check_data(data, names)
         started |= {"command": train, "data": str(data), "trainings": trainings}
-        steps.begin(folder, started | {"reserve": steps.said(kept)}, chosen)
-        trained = steps.train(folder, source, called, data, kept, names, trainings)
-        models = trained._replace(controls=trained.controls | models.controls)
+        started |= {"reserve": steps.said(kept)}
         notes = [] if train else [OUR_RECIPE]
         notes += [] if control else [ONE_RECIPE]
+    with steps.begun(folder, started, chosen):
+        if not sibling:
+            trained = steps.train(folder, source, called, data, kept, names, trainings)
+            models = trained._replace(controls=trained.controls | models.controls)
+        measured = steps.measure(folder, source, models, pool, names, settings)
     there = len(models.siblings), len(models.controls)
     fewest = FEWEST_SIBLINGS, FEWEST_CONTROLS
     if any(a < b for a, b in zip(there, fewest, strict=True)):
         notes.append(FEW.format(*there, *fewest))
-    measured = steps.measure(folder, source, models, pool, names, settings)
     made = prints.load(folder / "fp")
     lines = [f"{made.manifest.images}.", *notes]
     for form, found in measured.items():

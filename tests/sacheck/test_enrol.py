@@ -12,6 +12,7 @@ import torch
 
 from sacheck import enrol, images, trainers
 from sacheck.weights import ModelFile, Preprocessing
+from sacutils.files import locked
 from tests.conftest import listing, save_weights
 
 SIDE, NAMES = 12, ["a", "b", "c"]
@@ -103,6 +104,10 @@ def test_a_run_goes_on_where_it_broke_off(cli, home, turned_down):
         assert f"{found['accused'][0]} of 12 pairs" in said
     assert listing(folder / "controls") == [f"control-{i:02d}.json" for i in range(4)]
     commitment = said.partition("Commitment: ")[2][:64]
+
+    # one at a time
+    with locked(folder):
+        turned_down(arguments("mine-enrolled", *FEW), ["Another sacheck enrol", "mine-enrolled;"])
 
     # nothing is done twice
     lost = folder / "models" / "controls" / "control-02.safetensors"
