@@ -66,7 +66,7 @@ borrowed = table.loc[table["origin"] != "this run", "family"].nunique()
 figures.say(
     origin=f"the reference run {reference}" if borrowed else "this run",
     missing=", ".join(name for name in attacked.EVERYTHING if name not in set(table["setting"]) | set(table["family"])) or "none",
-    group=group, level=f"{scores.LEVEL:g}", controls=len(run.names(*scores.CALIBRATING)),
+    group=group, level=f"{scores.LEVEL:g}", controls=len(run.names(*scores.CALIBRATING)), kinds="the same" if attacked.NO_TRICK in set(attacked.beside(table, list(thieves.TRICKS))["family"]) else "all",
     **{f"answer_{i}": text for i, text in enumerate(attacked.sentences(table), 1)},
 )  # fmt: skip
 AUC = {"label": "AUC", "hue": "score", "limits": (0, 1), "guess": 0.5}
@@ -91,8 +91,8 @@ def listed(families, caption, of=group, chosen=("SAC-w, matched", "AKH", "Siblin
     """A table: what each setting costs and who is found or accused."""
     rows = []
     shown = attacked.beside(select(table, **({"group": of} if of else {})), families)
-    keys = ["origin", "family", "strength", "group"]
-    for (origin, *key), part in shown.groupby(keys, sort=False):
+    by = ["origin", "family", "strength", "group"]
+    for (origin, *key), part in shown.groupby(by, sort=False):
         row = {"setting": " ".join(key[:2]).strip() if key[1] else "as it is"}
         row |= ({} if of else {"attack": key[2]}) | {"from": origin}
         row |= {name: f"{part[name].iloc[0]:.3f}" for name in ("accuracy", "fidelity")}
@@ -177,7 +177,7 @@ listed([attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
 
 # %% [markdown]
 # Others know the test; they have the first of the architectures only. One takes SAC's own distance into the loss, with a minus, and one the score of the sibling test, with own models in the place of the siblings that only the owner
-# has. The strength is the weight; at 0 the thief is an ordinary one.
+# has. The strength is the weight; at 0 the thief is an ordinary one. Each curve begins with ordinary students of {glue:text}`kinds` architectures.
 
 # %% tags=["hide-input", "remove-output"]
 against_accuracy("attacks_thieves", list(thieves.TRICKS), of="Extract-L")

@@ -27,6 +27,8 @@ BEHIND_DOORS = ("finetune_last", "extract_label")
 INNOCENTS = ("independent", "student_of_sibling")
 """Innocents whose service does the same, and whom a lying accuser accuses."""
 PLAIN, HABIT, CHAIN, OVERLAP = "none", "habit", "chain", "data shared"
+NO_TRICK = "no trick"
+"""Students of the architectures that adaptive thieves have: these are compared with them alone."""
 SHIFTED, PUBLIC = "shifted or mixed refused", "near public refused"
 ACCUSER, ONE_BY_ONE = "accuser lies", "one answer at a time"
 BETTING = "Betting test"
@@ -284,6 +286,10 @@ def _of_zoo(study: _Study) -> Iterator[dict[str, Any]]:
 def _of_thieves(study: _Study, found: dict[thieves.Thief, Answers]) -> Iterator[dict[str, Any]]:
     run = study.run
     same = select(study.innocent, model=run.names(*INNOCENTS))
+    kinds = {thief.architecture for thief in found}
+    alike = [m for m in run.names("extract_label") if run.zoo.specs[m].architecture in kinds]
+    where = (NO_TRICK, "", STUDENTS)
+    yield from rows(where, study.plainly(alike), study.innocent, same, _recorded(run, alike))
     for trick, strength in dict.fromkeys(thief[:2] for thief in found):
         shown = {
             thieves.name_of(run, thief): services.plain(each)
@@ -394,12 +400,15 @@ def _filled(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(reference: pd.DataFrame) -> pd.DataFrame:
-    """The table of a reference with one row a setting: means over its sources (an interval is the
-    mean of the sources' intervals), and sums of the numbers of suspects and innocents.
+    """The table of a reference with one row a setting that all of its sources have: means over
+    these (an interval is the mean of the sources' intervals), and sums of the numbers of suspects
+    and innocents.
     """
     keys = ["regime", "family", "strength", "group", "score"]
     how = dict.fromkeys(COLUMNS[5:], "mean") | dict.fromkeys(COLUMNS[-2:], "sum")
-    return _filled(reference).groupby(keys, sort=False).agg(how).reset_index()
+    settings = _filled(reference).groupby(keys, sort=False)
+    everywhere = settings["seed"].nunique() == reference["seed"].nunique()
+    return settings.agg(how)[everywhere].reset_index()
 
 
 def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.DataFrame:
@@ -416,16 +425,25 @@ def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.Da
     lacking = pd.Series([each not in have for each in settings], index=theirs.index)
     line = theirs["family"] == OVERLAP
     lacking |= line & lacking[line].any()
-    lacking |= (theirs["family"] == PLAIN) & lacking.any()
+    lacking |= theirs["family"].isin([PLAIN, NO_TRICK]) & lacking.any()
     return pd.concat([own, theirs[lacking]], ignore_index=True)
 
 
 def beside(rows: pd.DataFrame, families: list[str]) -> pd.DataFrame:
-    """Rows of some families, behind those of the undisturbed models of the same `origin`."""
+    """Rows of some families, behind those of the undisturbed models of the same `origin`: with
+    tricks of thieves alone, of the same architectures, if there are any.
+    """
     part = select(rows, family=[name for name in families if name != PLAIN])
-    start = select(rows, family=PLAIN)
+    start = _undisturbed(rows, part)
     start = start[start["origin"].isin(part["origin"])] if len(part) else start
     return pd.concat([start, part])
+
+
+def _undisturbed(rows: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    alike = select(rows, family=NO_TRICK)
+    tricks = len(part) and part["family"].isin(thieves.TRICKS).all()
+    everywhere = set(part["origin"]) <= set(alike["origin"])
+    return alike if tricks and everywhere else select(rows, family=PLAIN)
 
 
 def of_one_origin(rows: pd.DataFrame) -> pd.DataFrame:
@@ -442,6 +460,7 @@ def of_one_origin(rows: pd.DataFrame) -> pd.DataFrame:
 CHEAP = 0.95
 """Share of the accuracy that a disturbance has to keep to be called cheap."""
 STUDENTS = LABELS["extract_label"]
+NOT_ALIKE = " The ordinary ones are of all architectures, the others of the first ones only."
 
 
 def _one(rows: pd.DataFrame, **where: Any) -> pd.Series:
@@ -451,7 +470,8 @@ def _one(rows: pd.DataFrame, **where: Any) -> pd.Series:
 def _compared(rows: pd.DataFrame, families: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of students by the sibling test, and beside each that of the undisturbed ones."""
     part = select(rows, family=families, group=STUDENTS, score=SIBLINGS)
-    start = select(rows, family=PLAIN, group=STUDENTS, score=SIBLINGS).set_index("origin")
+    start = select(_undisturbed(rows, part), group=STUDENTS, score=SIBLINGS)
+    start = start.set_index("origin")
     return part, start.loc[part["origin"]].set_axis(part.index)
 
 
@@ -513,13 +533,13 @@ def _on_thieves(rows: pd.DataFrame) -> str:
     cheap = part[part["accuracy"] >= start["accuracy"] - 0.01]
     worst = cheap.sort_values(["found", "auc"], kind="stable").iloc[0]
     alike, start = int((cheap["found"] == worst["found"]).sum()), start.loc[worst.name]
+    others = "" if start["family"] == NO_TRICK else NOT_ALIKE
     return (
         f"Of {len(part)} ways to adapt, {len(cheap)} leave the students within one point of the "
         f"accuracy of ordinary ones. With {alike} of these, such as {worst['family']} "
         f"({worst['strength']}), the sibling test finds {_of(worst)}, at an accuracy of "
         f"{worst['accuracy']:.1%}; of ordinary students it finds {_of(start)}, at "
-        f"{start['accuracy']:.1%}. The ordinary ones are of all architectures, the others of the "
-        "first ones only."
+        f"{start['accuracy']:.1%}.{others}"
     )
 
 

@@ -149,7 +149,7 @@ def test_columns_and_settings_of_the_table(run, table):
     families = {*services.LABELS_KEPT, *services.LABELS_TOUCHED, *services.CHANGED_IMAGES}
     families |= {*thieves.TRICKS, attacked.SHIFTED, attacked.PUBLIC, attacked.HABIT}
     families |= {attacked.PLAIN, attacked.CHAIN, attacked.OVERLAP, attacked.ACCUSER}
-    assert families | {attacked.ONE_BY_ONE} == set(table["family"])
+    assert families | {attacked.NO_TRICK, attacked.ONE_BY_ONE} == set(table["family"])
     kept = select(table, family=list(services.LABELS_KEPT), group=attacked.STUDENTS)
     start = select(table, family=attacked.PLAIN, group=attacked.STUDENTS).set_index("score")
     for row in select(kept, score=["AKH", "Contrast (pool)", "Sibling test"]).to_dict("records"):
@@ -392,7 +392,7 @@ def test_sentences_say_what_the_rows_say_and_what_was_not_measured(table):
 
 
 def test_a_reference_fills_what_a_run_lacks_and_nothing_else(table):
-    own = table[~table["family"].isin(thieves.TRICKS)]
+    own = table[~table["family"].isin([*thieves.TRICKS, attacked.NO_TRICK])]
     other = table.assign(auc=0.5, seed=0)
     both = attacked.with_reference(own, pd.concat([other, other.assign(auc=0.7, seed=1)]))
     assert (both["origin"] == "this run").sum() == len(own)
@@ -401,12 +401,33 @@ def test_a_reference_fills_what_a_run_lacks_and_nothing_else(table):
     assert len(both) == len(table) + start
     filled = select(both, origin="reference", family=list(thieves.TRICKS))
     borrowed = attacked.beside(both, list(thieves.TRICKS))
-    assert set(borrowed["origin"]) == {"reference"} and len(borrowed) == len(filled) + start
+    alike = select(table, family=attacked.NO_TRICK)
+    assert set(borrowed["origin"]) == {"reference"} and len(borrowed) == len(filled) + len(alike)
     assert set(attacked.beside(both, ["temperature"])["origin"]) == {"this run"}
     assert attacked.with_reference(table, other)["origin"].eq("this run").all()
     assert np.allclose(filled["auc"], 0.6)
     suspects = table.loc[table["family"].isin(thieves.TRICKS), "suspects"]
     assert filled["suspects"].tolist() == (2 * suspects).tolist()
+
+    # a source whose thieves have no ordinary students of their kinds beside them: nobody is shown
+    # beside those of other sources
+    lacking = other[other["family"] != attacked.NO_TRICK].assign(seed=1)
+    both = attacked.with_reference(own, pd.concat([other, lacking]))
+    assert attacked.NO_TRICK not in set(both["family"])
+    borrowed = attacked.beside(both, list(thieves.TRICKS))
+    assert set(borrowed["origin"]) == {"reference"} and len(borrowed) == len(filled) + start
+    assert attacked.NOT_ALIKE in attacked.sentences(both)[2]
+    assert attacked.NOT_ALIKE not in attacked.sentences(table)[2]
+
+
+def test_thieves_stand_beside_ordinary_students_of_their_own_kinds(run, table):
+    kinds = {thief.architecture for thief in thieves.everybody(run)}
+    names = [m for m in run.names("extract_label") if run.zoo.specs[m].architecture in kinds]
+    assert 0 < len(names) < len(run.names("extract_label"))
+    records = [run.zoo.record(name)["test_accuracy"] for name in names]
+    for row in select(table, family=attacked.NO_TRICK).to_dict("records"):
+        assert (row["suspects"], row["group"]) == (len(names), attacked.STUDENTS)
+        assert row["accuracy"] == pytest.approx(np.mean(records))
 
 
 def test_shares_of_data_on_one_line_are_those_of_one_run(table):
