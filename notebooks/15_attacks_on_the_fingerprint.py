@@ -177,7 +177,7 @@ listed([attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
 
 # %% [markdown]
 # Others know the test; they have the first of the architectures only. One takes SAC's own distance into the loss, with a minus, and one the score of the sibling test, with own models in the place of the siblings that only the owner
-# has. The strength is the weight; at 0 the thief is an ordinary one. Each curve begins with ordinary students of {glue:text}`kinds` architectures.
+# has. The strength is the weight. Each curve begins with ordinary students, of {glue:text}`kinds` architectures.
 
 # %% tags=["hide-input", "remove-output"]
 against_accuracy("attacks_thieves", list(thieves.TRICKS), of="Extract-L")

@@ -158,6 +158,8 @@ def table(frame: pd.DataFrame, formats: dict[str, str] | None = None, *, caption
     styler = frame.style.set_uuid(files.digest_of([frame.to_json(), formats])[:8])
     styler.cell_ids = False
     styler = styler.hide().format(formats, escape="html", na_rep="–").set_table_styles(rules)
+    # a name of several words, joined by underscores, may be broken as one of words is
+    styler.format_index(lambda name: escape(str(name)).replace("_", "_<wbr>"), axis="columns")
     styler = styler.set_caption(escape(caption)) if caption else styler
     return HTML(styler.set_table_attributes('class="dataframe"').to_html())
 

@@ -383,3 +383,8 @@ def test_a_table_is_the_same_text_every_time_and_keeps_intervals_together():
     assert "<caption>AUC &lt; 1</caption>" in first
     assert first == second
     assert "a &lt;b&gt;" in first and ">0.1<" in first and "[0.1,\u00a00.2]" in first
+
+
+def test_the_name_of_a_column_is_text_and_breaks_at_underscores():
+    shown = figures.table(pd.DataFrame({"fashion_plain <2>, 2 sources": ["1"]})).data
+    assert ">fashion_<wbr>plain &lt;2&gt;, 2 sources</th>" in shown
