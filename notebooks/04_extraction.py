@@ -205,7 +205,7 @@ figures.show("extract_variants", figures.images({"": pixels}, {"": titles}))
 # and {glue:text}`student_pad` for students (0: not at all). Where these numbers differ, a student differs from an independent model in two ways: it learnt from answers *and* in another style.
 #
 # **The bill.** Every image of every epoch is one query. Each Extract-L student of this page costs {glue:text}`bill_label` queries, each Extract-P student
-# {glue:text}`bill_probability`. In the released code it is about five million, from 200 epochs (read).
+# {glue:text}`bill_probability`. In the released code it is about five million, from 200 epochs (read). A training whose loss diverges begins again with another seed. The Extract-P students of this page needed {glue:text}`restarts` such restarts; VGG without batch normalisation diverges often here.
 #
 # ```{dropdown} Traps in the released scripts
 # :color: warning
@@ -260,7 +260,7 @@ figures.table(pd.DataFrame(rows), caption=caption)
 label = steps.LABELS["independent"]
 means = everyone.pivot_table("fidelity", "architecture", "group", sort=False).dropna()
 below = means.drop(columns=label).lt(means[label], axis=0)
-figures.say(n_below=int(below.to_numpy().sum()), n_pairs=below.size)
+figures.say(n_below=int(below.to_numpy().sum()), n_pairs=below.size, restarts=sum(run.zoo.record(name)["attempt"] for name in run.names(kinds[1])))  # fmt: skip
 figures.say(n_weak=int(students["fidelity"].lt(level).sum()), n_students=len(students))
 figures.say(accuracy_independent=f"{by_step['independent']['accuracy'].mean():.1%}")
 for word, step in {"label": kinds[0], "probability": kinds[1], "independent": kinds[2]}.items():

@@ -21,8 +21,10 @@ from .files import UserError
 from .profiles import DataSet, Profile, Splits, Transfer
 from .steps import STEPS, Spec
 
-ATTEMPTS = 5
-"""Seeds that are tried, one after the other, when a training diverges."""
+ATTEMPTS = 20
+"""Seeds that are tried, one after the other, when a training diverges. VGG without batch
+normalisation does so in Extract-P with two seeds of three.
+"""
 QUERIES = 1000
 """Images of a model's own on which it is compared with the source, at most."""
 Get = Callable[[str], nn.Module]
