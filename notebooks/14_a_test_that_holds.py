@@ -247,7 +247,7 @@ figures.say(over_found=f"{loop.sum()} of {len(loop)}", over_accused=f"{bad.sum()
             n_sources=len(lead[["run", "seed"]].drop_duplicates()))  # fmt: skip
 led = select(pd.DataFrame(rows), regime="one augmentation")
 said = [f"{goal} is {'met' if all(led[goal] == 'met') else 'missed'}" for goal in ("(a)", "(b)")]
-figures.say(goals_ab=" and ".join(said), over_share=f"{bad.mean():.1%}")
+figures.say(goals_ab=" and ".join(said), over_share=f"{bad.mean():.1%}", by_run=", ".join(f"{part['hit'].sum()} of {len(part)} on {name}" for name, part in select(lead, style="in the loop", derived=True).groupby("run")))  # fmt: skip
 figures.table(pd.DataFrame(rows), caption="Registered goals (a) and (b) in the reference runs")
 
 # %% [markdown]
@@ -283,7 +283,7 @@ figures.table(judged, caption=caption)
 # ## What it does not do
 #
 # - **It does not find every thief.** The student of one who asks once and then shifts the images, smooths labels or mixes in answers of another model repeats less of what tells the source
-#   from its siblings.
+#   from its siblings. How many students that asked in the loop it finds depends on the source and on its architecture: {glue:text}`by_run`.
 # - **The owner can cheat.** Owners can train many models and call the one nearest to the suspect the source. They can weaken or drop siblings, or distil the suspect and back-date the result.
 #   A judge can demand a time-stamped commitment to script, data and source, and sibling seeds from later public randomness, and can run the script again.
 # - **A source that was selected needs siblings that were selected alike**: if it was the best of five runs, each sibling is the best of five.
