@@ -283,7 +283,7 @@ figures.table(judged, caption=caption)
 # ## What it does not do
 #
 # - **It does not find every thief.** The student of one who asks once and then shifts the images, smooths labels or mixes in answers of another model repeats less of what tells the source
-#   from its siblings. How many students that asked in the loop it finds depends on the source and on its architecture: {glue:text}`by_run`.
+#   from its siblings. How many students that asked in the loop it finds differs from source to source: {glue:text}`by_run`.
 # - **The owner can cheat.** Owners can train many models and call the one nearest to the suspect the source. They can weaken or drop siblings, or distil the suspect and back-date the result.
 #   A judge can demand a time-stamped commitment to script, data and source, and sibling seeds from later public randomness, and can run the script again.
 # - **A source that was selected needs siblings that were selected alike**: if it was the best of five runs, each sibling is the best of five.
