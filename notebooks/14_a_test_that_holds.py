@@ -235,19 +235,19 @@ for name, data in parts.items():
     b = evaluation.clustered_share(good["hit"].to_numpy(), good["seed"].to_numpy(), 0.25)
     worst = bad.groupby("seed")["hit"].mean().max()
     met = {"(a)": a.high <= 0.03 and worst <= 0.10, "(b)": b.value >= 0.8 and b.low >= 0.6}
-    accused, hits = bad["hit"].sum(), good["hit"].sum()
     rows.append({
         "run": references.label(name, runs[name]), "regime": data["regime"].iloc[0],
-        "innocents accused (upper bound)": f"{accused} of {len(bad)} ({a.high:.1%})",
-        "in-loop students found (lower bound)": f"{hits} of {len(good)} ({b.low:.0%})",
+        "innocents accused (upper bound)": f"{verdicts.hits(bad)} ({a.high:.1%})",
+        "in-loop students found (lower bound)": f"{verdicts.hits(good)} ({b.low:.0%})",
     } | {goal: "met" if reached else "missed" for goal, reached in met.items()})  # fmt: skip
 lead = select(pd.concat(parts, names=["run"]).reset_index("run"), regime="one augmentation")
-loop, bad = select(lead, style="in the loop", derived=True)["hit"], lead.loc[~lead["derived"], "hit"]  # fmt: skip
-figures.say(over_found=f"{loop.sum()} of {len(loop)}", over_accused=f"{bad.sum()} of {len(bad)}",
-            n_sources=len(lead[["run", "seed"]].drop_duplicates()))  # fmt: skip
+tried = {name: verdicts.rehearsals(tables["verdicts"]) for name, tables in runs.items()}
+tried = select(pd.concat(tried, names=["run"]).reset_index("run"), regime="one augmentation")
+loop, bad = select(lead, style="in the loop", derived=True), lead[~lead["derived"]]
 led = select(pd.DataFrame(rows), regime="one augmentation")
 said = [f"{goal} is {'met' if all(led[goal] == 'met') else 'missed'}" for goal in ("(a)", "(b)")]
-figures.say(goals_ab=" and ".join(said), over_share=f"{bad.mean():.1%}", by_run=", ".join(f"{part['hit'].sum()} of {len(part)} on {name}" for name, part in select(lead, style="in the loop", derived=True).groupby("run")))  # fmt: skip
+figures.say(over_found=verdicts.hits(loop), over_accused=verdicts.hits(bad), over_share=f"{bad['hit'].mean():.1%}", by_run=verdicts.by_run(loop),
+            rehearsed=verdicts.by_run(tried), goals_ab=" and ".join(said), n_sources=len(lead[["run", "seed"]].drop_duplicates()))  # fmt: skip
 figures.table(pd.DataFrame(rows), caption="Registered goals (a) and (b) in the reference runs")
 
 # %% [markdown]
@@ -283,7 +283,7 @@ figures.table(judged, caption=caption)
 # ## What it does not do
 #
 # - **It does not find every thief.** The student of one who asks once and then shifts the images, smooths labels or mixes in answers of another model repeats less of what tells the source
-#   from its siblings. How many students that asked in the loop it finds differs from source to source: {glue:text}`by_run`.
+#   from its siblings. How many students that asked in the loop it finds differs from source to source: {glue:text}`by_run`. A rehearsal does not foresee that: of students of siblings, accused of coming from their teacher, the same runs find {glue:text}`rehearsed`.
 # - **The owner can cheat.** Owners can train many models and call the one nearest to the suspect the source. They can weaken or drop siblings, or distil the suspect and back-date the result.
 #   A judge can demand a time-stamped commitment to script, data and source, and sibling seeds from later public randomness, and can run the script again.
 # - **A source that was selected needs siblings that were selected alike**: if it was the best of five runs, each sibling is the best of five.

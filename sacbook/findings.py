@@ -26,13 +26,8 @@ def of_run(run: Run) -> dict[str, str]:
     kinds = {"loop": found["style"] == "in the loop", "innocent": ~found["derived"]}
     for name, rows in kinds.items():
         rows &= found["derived"] == (name != "innocent")
-        values[f"siblings_{name}"] = hits(found[rows])
+        values[f"siblings_{name}"] = verdicts.hits(found[rows])
     return values
-
-
-def hits(found: pd.DataFrame) -> str:
-    """Accused of all, such as "7 of 8"."""
-    return f"{int(found['hit'].sum())} of {len(found)}"
 
 
 def of_references() -> dict[str, str]:
@@ -70,14 +65,14 @@ def of_references() -> dict[str, str]:
     values["ref_leading"] = f"{count} source{'' if count == 1 else 's'} of the regime {LEADING}"
     for style in verdicts.STYLES:
         rows = tables.select(found, style=style, derived=True)
-        values[f"ref_style_{style.replace(' ', '_')}"] = hits(rows)
-    loop = tables.select(found, style="in the loop", derived=True).groupby("run")
-    values["ref_loop_by_run"] = ", ".join(f"{hits(part)} on {run}" for run, part in loop)
+        values[f"ref_style_{style.replace(' ', '_')}"] = verdicts.hits(rows)
+    loop = tables.select(found, style="in the loop", derived=True)
+    values["ref_loop_by_run"] = verdicts.by_run(loop)
     innocent = found[~found["derived"]]
     share = evaluation.clustered_share(
         innocent["hit"].to_numpy(), sources[innocent.index].to_numpy(), 0.05
     )
-    values |= {"ref_innocent": hits(innocent), "ref_innocent_high": f"{share.high:.1%}"}
+    values |= {"ref_innocent": verdicts.hits(innocent), "ref_innocent_high": f"{share.high:.1%}"}
     return values | attacks_of(references.DEFAULT, lead)
 
 

@@ -201,6 +201,24 @@ def accusations(verdicts: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(hit=rows["p"] <= LEVEL)
 
 
+def rehearsals(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The rows in which a student of a sibling is accused of coming from that sibling, with the
+    column `hit` of :func:`accusations`.
+    """
+    rows = verdicts[(verdicts["accused"] != SOURCE) & verdicts["derived"]]
+    return rows.assign(hit=rows["p"] <= LEVEL)
+
+
+def hits(found: pd.DataFrame) -> str:
+    """Accused of all, such as "7 of 8"."""
+    return f"{int(found['hit'].sum())} of {len(found)}"
+
+
+def by_run(found: pd.DataFrame) -> str:
+    """The :func:`hits` of each reference run, by the column `run`."""
+    return ", ".join(f"{hits(part)} on {run}" for run, part in found.groupby("run"))
+
+
 def as_distances(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The :func:`accusations` in the form of a fingerprint's distances: columns seed, model, step,
     and distance, which is p_siblings.

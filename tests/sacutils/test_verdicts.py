@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sacutils import siblings, steps
-from sacutils.studies import verdicts
+from sacutils.studies import references, verdicts
 from sacutils.studies.tables import over_sources
 from sacutils.studies.verdicts import choose
 
@@ -256,3 +256,16 @@ def test_accusations_in_the_form_of_distances_give_the_auc_by_counting(run, tabl
     pairs = [(a < b) + (a == b) / 2 for a in stolen for b in others]
     found = over_sources(rows.reset_index(), "extract_label", "attacker data")
     assert found["auc"] == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_a_rehearsal_is_a_student_of_a_sibling_that_is_accused_as_such():
+    table = references.load("fashion")["verdicts"]
+    expected: dict[int, list[bool]] = {}
+    for row in table.to_dict("records"):
+        if row["accused"] != "source" and row["suspect"].startswith(f"{row['accused']} > "):
+            expected.setdefault(row["seed"], []).append(row["p"] <= 0.01)
+    rows = verdicts.rehearsals(table)
+    assert {seed: part["hit"].tolist() for seed, part in rows.groupby("seed")} == expected
+    found = rows.assign(run=rows["seed"].map("run {}".format))
+    told = [f"{sum(hits)} of {len(hits)} on run {seed}" for seed, hits in sorted(expected.items())]
+    assert verdicts.by_run(found) == ", ".join(told) and len(told) == 5
