@@ -142,7 +142,7 @@ def describe(run: Run) -> dict[str, Any]:
         "transfer target": run.profile.transfer.data.name,
         "images": {name: len(images.labels) for name, images in run.material.splits.items()},
         "models": len(records),
-        "seconds of training": {group: round(value, 1) for group, value in seconds.items()},
+        "seconds of training": {group: round(value, 2) for group, value in seconds.items()},
         "device": run.device.type,
         "hardware": sorted({record["hardware"] for record in records}),
         "versions": records[0]["versions"],
