@@ -13,7 +13,7 @@ from sacutils import attacks, data, files, steps, training, zoo
 from sacutils.data import Images
 from sacutils.profiles import load_profile
 from sacutils.training import Diverged
-from sacutils.zoo import ATTEMPTS, Zoo
+from sacutils.zoo import ATTEMPTS, FIRST, Zoo
 from tests.conftest import listing, same, state
 
 SOURCE = "source(vgg_bn_s)#0"
@@ -212,6 +212,17 @@ def test_recipe_that_cannot_learn_is_refused(fresh, refused, lr):
     made = fresh(**{"recipes.source.lr": lr, "recipes.source.epochs": 1})
     refused(lambda: made.get(STUDENT), SOURCE, "recipes.source.lr", str(lr))
     assert listing(made.folder) == []
+
+
+def test_a_lucky_guess_on_a_late_seed_is_no_training(fresh, monkeypatch, refused):
+    reached: list[float] = []
+    monkeypatch.setattr(training, "accuracy", lambda model, images: reached.pop(0))
+    reached[:] = [0.1] * FIRST + [0.2] * (ATTEMPTS - FIRST)
+    made = fresh(**{"recipes.source.epochs": 1})
+    refused(lambda: made.get(SOURCE), SOURCE, f"all of its {ATTEMPTS} seeds")
+    assert reached == [] and listing(made.folder) == []
+    reached[:] = [0.1] * FIRST + [0.3]
+    assert made.record(SOURCE)["attempt"] == FIRST
 
 
 def test_unknown_model_is_refused(fresh, refused):
