@@ -54,10 +54,8 @@ def test_fingerprints_and_checking_on_the_smoke_run(run, monkeypatch, capsys):
 
     one, several = checking.measure(run, suspects=4, contested=60, call=call)
     assert (one["suspects"], several["suspects"], one["probes"]) == (1, 4, 60)
-    assert (
-        one["query"] == one["verify"] == 1
-        and several["asking"] > one["asking"] > 0 < one["judging"]
-    )
+    assert one["query"] == one["verify"] == 1
+    assert min(row[part] for row in (one, several) for part in ("asking", "judging")) > 0
 
 
 def test_waiting_and_start_up_by_hand(tmp_path):
