@@ -222,7 +222,7 @@ figures.show("siblings_queries", drawn)
 #
 # ## Over the sources
 #
-# The goals were registered before the runs that they judge ({doc}`/rules`). Each row is a reference run. That of `fashion_resnet` has a source of another architecture, a small ResNet18.
+# The goals were registered before the runs that they judge ({doc}`/rules`). Each row is a reference run. The sources of `fashion_resnet` have another architecture, a small ResNet18.
 
 # %% tags=["hide-input"]
 runs = {name: references.load(name) for name in references.available()}
