@@ -16,10 +16,10 @@ from sacbook.workflow import DEFAULT, quoted  # the name `workflow` is Snakemake
 from sacutils import files, profiles
 
 try:
-    # values to replace are given by name (seed=1), or all as JSON in the characters of an address (overrides=)
+    # values to replace are given by name (seed=1), or all with the profile's name as JSON in the characters of an address (overrides=)
     VALUES = {key: config[key] for key in config if key not in ("profile", "overrides", "plan")}
     VALUES |= json.loads(unquote(config.get("overrides", "%7B%7D")))
-    PROFILE = profiles.load_profile(config.get("profile", DEFAULT), VALUES)
+    PROFILE = profiles.load_profile(VALUES.pop("profile", config.get("profile", DEFAULT)), VALUES)
     JOBS = jobs.read_plan(config["plan"]) if "plan" in config else jobs.plan(PROFILE)
 except (files.UserError, TypeError, ValueError) as error:
     sys.exit(f"Error: {error}")

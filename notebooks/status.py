@@ -135,7 +135,7 @@ figures.table(times, caption="What each profile costs; times are estimates")
 # Seconds of each page's last execution in this run, start of the kernel included. The time of this page is known only when it is finished.
 
 # %% tags=["hide-input"]
-recorded = [files.read_json(path) for path in sorted((run.folder / "notebooks").glob("*.json"))]
+recorded = [files.read_json(path) for path in sorted((run.folder / "notebooks").glob("[!.]*.json"))]
 pages = pd.DataFrame(recorded, columns=["notebook", "seconds"]).query("notebook != 'status'")
 figures.say(pages=len(pages), pages_total=f"{pages['seconds'].sum():,.0f}")
 figures.table(pages, {"seconds": "{:.1f}"}, caption="Seconds of each page")

@@ -77,6 +77,7 @@ def server(environment: Mapping[str, str] = os.environ) -> Iterator[dict[str, st
         # the inline backend of notebooks, which matplotlib looks for when it is imported
         own = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
         process = subprocess.Popen(command, stdin=listener.fileno(), env=environment | own)
+        listener.close()  # whoever asks a server that has died is refused, and does it alone
         try:
             yield {VARIABLE: path}
         finally:
@@ -118,6 +119,8 @@ def _serve(owner: int) -> None:
             if os.fork() == 0:
                 os.close(started_by)
                 listener.close()
+                with open(os.devnull) as nothing:  # was the listener too
+                    os.dup2(nothing.fileno(), 0)
                 _answer(connection)
                 os._exit(0)
             connection.close()
@@ -188,6 +191,8 @@ def _ask(path: str, words: list[str]) -> int | None:
                 return int(connection.recv(16) or b"1")
             except TimeoutError:
                 continue
+            except ConnectionError:  # the server died before it took the job
+                return None
     return 1
 
 

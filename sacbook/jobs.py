@@ -140,7 +140,11 @@ def contents(*paths: Path) -> dict[str, str]:
 def script(notebook: str) -> tuple[str, dict[str, str]]:
     """The text of a notebook's script, and the code that it uses."""
     path = source_of(notebook)
-    return path.read_text(encoding="utf-8"), freshness.script_closure(path)
+    try:
+        return path.read_text(encoding="utf-8"), freshness.script_closure(path)
+    except SyntaxError as error:
+        place = f"line {error.lineno} of {path.name} is no Python"
+        raise files.UserError(f"{place}: {error.msg}.") from None
 
 
 def uses(notebook: str, *names: str) -> bool:
@@ -189,7 +193,11 @@ def plan(profile: Profile) -> dict[str, Job]:
     """Every job of a run by its name; each stands behind those that it waits for."""
     jobs: dict[str, Job] = {}
 
+    versions = files.versions()
+
     def add(name: str, after: list[str], priority: int = 0, **depends: Any) -> None:
+        if name != "data" and not name.startswith("train-"):  # models name those that they need
+            depends["versions"] = versions
         plain = json.loads(json.dumps({part: value for part, value in depends.items() if value}))
         digest = ",".join(f"{part}={files.digest_of(plain[part])[:12]}" for part in sorted(plain))
         jobs[name] = Job(tuple(after), digest, output(name), priority)
@@ -222,7 +230,7 @@ def plan(profile: Profile) -> dict[str, Job]:
     code = freshness.code_digest("studies.attacked.table", "run.Run")
     asked = answers | {"profile": [settings, profile.full]}
     add("attacks", ["verdicts"], **asked, code=code)
-    code = freshness.code_digest("sacbook.explorer.write", "run.Run")
+    code = freshness.code_digest("sacbook.explorer.write", "studies.tables.zoo", "run.Run")
     add("explorer", ["tables"], **answers, code=code)
 
     shipped = [files.home() / name for name in ("teaching/lab.py", "teaching/README.md", "LICENSE")]
@@ -266,7 +274,7 @@ def plan(profile: Profile) -> dict[str, Job]:
         # the tables of the reference runs and their provenance lie in folders below `results`
         references = uses(name, "sacutils.studies.references")
         others = "load_profile" in script(name)[0] or uses(name, "sacbook.costs.table")
-        profiles = contents(*home.glob("profiles/*.yaml")) if others else None
+        profiles = contents(*home.glob("profiles/[!.]*.yaml")) if others else None
         parents = [models, [jobs[job].digest for job in after]]
         if name == STATUS:
             after = list(executed)

@@ -34,8 +34,9 @@ from sacutils.files import (
     read_json,
     write_json,
 )
+from sacutils.profiles import Profile
 
-from . import forked, launch
+from . import forked, jobs, launch
 from . import parameters as typed
 from . import portable as markup
 from .finish import finish
@@ -248,7 +249,10 @@ def build(stage_dir: Path, html_dir: Path) -> None:
     # Sphinx reports a warning only when it reads the page again, and it trusts half-written pages:
     # after a build that failed or was killed, start afresh. It also compares times: after one in
     # what is now the future, the clock having been set back, it would not see later changes.
-    if not finished.exists() or finished.stat().st_mtime > time.time():
+    # And it keeps what it made of pages that are there no more.
+    built = work / "_build/html/_sources"
+    gone = any(not (stage_dir / path.relative_to(built)).exists() for path in built.rglob("*.*"))
+    if gone or not finished.exists() or finished.stat().st_mtime > time.time():
         shutil.rmtree(work, ignore_errors=True)
     finished.unlink(missing_ok=True)
     # Within this process: a child would go on writing here after this process has been killed.
@@ -308,20 +312,31 @@ def page_name(stem: str, changed: Changes) -> str:
     words = [(key, str(here)) for key, (here, _) in changed.items()]
     plain = [[re.sub(r"[^\w.+-]+", "_", part).strip("_") for part in pair] for pair in words]
     name = "--".join([stem, *("-".join(pair) for pair in plain)])
-    if len(name) > 100:  # a file name has at most 255 bytes
-        name = f"{name[:100].rstrip('-_.')}--{digest_of([stem, changed])[:8]}"
+    if len(name.encode()) > 100:  # a file name has at most 255 bytes
+        start = name.encode()[:100].decode(errors="ignore").rstrip("-_.")
+        name = f"{start}--{digest_of([stem, changed])[:8]}"
     return name
 
 
-def custom_pages(folder: Path, run: str) -> Path:
+def made_of(notebook: str, book: Profile) -> str:
+    """Digest of what a chapter of a book is made of: its script, the code that this uses, and the
+    profile's values.
+    """
+    return digest_of([jobs.script(notebook), book.model_dump(mode="json")])
+
+
+def custom_pages(folder: Path, book: Profile, new: str = "") -> Path:
     """Show notebooks that ran with other values as pages in the book's theme, with an index;
     returns the folder of the HTML.
 
     A page says at its top what was changed and leads back to the chapter; where a number in the
     text differs from the book's, the book's number stands beside it. `folder` has the notebooks
-    that :func:`execute` made, with the note `changed`: what :func:`sacbook.parameters.changes`
-    found. `run` is the name of the run whose book the pages stand beside, if it has been made.
+    that :func:`execute` made, with the notes `changed`, what :func:`sacbook.parameters.changes`
+    found, and `made_of`, see :func:`made_of`: a page whose chapter has changed since says so, and
+    is compared with nothing. `book` is the profile of the book that the pages stand beside, if it
+    has been made. A ``UserError`` if the page `new` cannot be shown; another one is left out then.
     """
+    run = book.run_name
     html, pages, titles = home() / "_build" / run / "html", {}, {}
     beside = Path(os.path.relpath(html, folder / "html")).as_posix()
     address = f"{beside}/" if html.exists() else ""
@@ -329,7 +344,15 @@ def custom_pages(folder: Path, run: str) -> Path:
         for path in sorted(folder.glob("[!.]*.json")):
             record, notebook = read_json(path), path.with_suffix(".ipynb")
             before = home() / "runs" / run / "notebooks" / f"{record['notebook']}.ipynb"
-            pages[notebook.name], title = _custom(notebook, record, before, address)
+            try:
+                current = made_of(record["notebook"], book)
+                old = record.get("made_of") != current
+                pages[notebook.name], title = _custom(notebook, record, before, address, old)
+            except (UserError, OSError) as error:
+                if path.stem == new:
+                    raise
+                print(f"{notebook.name} is left out: {error}")
+                continue
             values = ", ".join(f"{key} {here}" for key, (here, _) in record["changed"].items())
             titles[path.stem] = f"{title}: {values or 'as in the book'}"
         pages["index.md"] = f"{INDEX} `{run}`.\n\n```{{tableofcontents}}\n```\n"
@@ -359,10 +382,12 @@ def small_book(folder: Path, pages: dict[str, str], titles: dict[str, str]) -> P
     return folder / "html"
 
 
-def _custom(path: Path, record: dict[str, Any], before: Path, address: str) -> tuple[str, str]:
+def _custom(
+    path: Path, record: dict[str, Any], before: Path, address: str, old: bool
+) -> tuple[str, str]:
     """An executed notebook as JSON for :func:`small_book`, and the chapter's title."""
     notebook = nbformat.read(path, as_version=4)
-    known = before.exists()
+    known = before.exists() and not old
     book = markup.Book(
         address=address,
         rendered=True,
@@ -380,18 +405,21 @@ def _custom(path: Path, record: dict[str, Any], before: Path, address: str) -> t
                 figure["name"] += book.suffix
     first = notebook.cells[0]
     head, _, rest = first.source.partition("\n")
-    banner = _banner(record["changed"], book.chapter(record["notebook"]), known)
+    banner = _banner(record["changed"], book.chapter(record["notebook"]), known, old)
     first.source = f"{head}\n\n{banner}\n{rest}"
     return nbformat.writes(notebook), head.removeprefix("# ")
 
 
-def _banner(changed: Changes, chapter: str, compared: bool) -> str:
+def _banner(changed: Changes, chapter: str, compared: bool, old: bool) -> str:
     """The box at the top of a page with other values."""
-    if compared:
+    if old:
+        say = "The chapter, its code or the profile has changed since: execute this page again."
+    elif compared:
         say = "Where a number in the text differs, the book's number stands beside it."
     else:
         say = "The book of this profile has not been made here, so its numbers are not shown."
-    lines = [f"This is the page {chapter}, executed again with the book's own values."]
+    same = f"This is the page {chapter}, executed again with the book's own values."
+    lines = [f"{same} {say}" if old else same]
     if changed:
         lines = [f"This is the page {chapter} with other values than the book's. {say}", ""]
         lines += ["| parameter | here | in the book |", "|---|---|---|"]

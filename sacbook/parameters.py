@@ -19,6 +19,7 @@ truth values.
 import ast
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,11 @@ def of_cell(source: str) -> dict[str, Parameter]:
 def _assignments(source: str) -> dict[str, ast.expr]:
     """The values that a cell assigns, by name."""
     result = {}
-    for statement in ast.parse(source).body:
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise UserError(f"the parameters cell is no Python: {error.msg}.") from None
+    for statement in statements:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 result[name] = value
@@ -138,12 +143,13 @@ def _declared(name: str, default: Any, comment: str) -> Parameter:
     words, number = comment.partition(":")[0].strip(), r"(-?[\d_.]+(?:e-?\d+)?)"
     accepted = f"{'a list, each item ' if several else ''}{KINDS[kind]}, {words}"
     bounds = re.fullmatch(rf"{number} to {number}|at least {number}", words)
-    if bounds and kind is not str:
-        low, high = float(bounds[1] or bounds[3]), float(bounds[2] or "inf")
-        return Parameter(default, kind, accepted, low, high)
-    if words.startswith("one of "):
-        values = re.split(r", or |, | or ", words.removeprefix("one of "))
-        return Parameter(default, kind, accepted, choices=tuple(map(kind, values)))
+    with suppress(ValueError):  # what looks like a number and is none
+        if bounds and kind is not str:
+            low, high = float(bounds[1] or bounds[3]), float(bounds[2] or "inf")
+            return Parameter(default, kind, accepted, low, high)
+        if words.startswith("one of "):
+            values = re.split(r", or |, | or ", words.removeprefix("one of "))
+            return Parameter(default, kind, accepted, choices=tuple(map(kind, values)))
     needed = (
         "'# one of a, b, c'" if kind is str else "'# 0 to 1', '# at least 1' or '# one of 1, 2'"
     )
@@ -161,6 +167,9 @@ def parse(arguments: list[str]) -> dict[str, Any]:
                 f"Arguments {' '.join(triple)!r} are not accepted; "
                 "parameters are given as: -p key value"
             )
+    keys = [triple[1] for triple in triples]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise UserError(f"The value {twice!r} is given twice; give it once.")
     return {key: value_of(text) for _, key, text in triples}
 
 
@@ -180,7 +189,9 @@ def value_of(text: str) -> Any:
         raise UserError(f"The value {text!r} is not valid YAML: {first}.") from None
     if isinstance(value, list):  # YAML takes 1e-2 for a text
         return [value_of(item) if isinstance(item, str) else item for item in value]
-    return value if isinstance(value, bool | dict | type(None)) else text
+    # a text stands as it was given, but for the quotes that tell it from a number
+    plain = isinstance(value, bool | dict | type(None)) or text[:1] in ("'", '"')
+    return value if plain else text
 
 
 def check(notebook: Path, given: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 KEY is a notebook of the folder `graded`, SUBMITTED are answers to the student version of the same
 chapter. Needs Python 3.10 or newer and NumPy, and nothing else of the book. Each exercise runs in a
-process of its own for at most 20 seconds, and gets all of its points or none. It runs what students
+process of its own for at most 60 seconds, and gets all of its points or none. It runs what students
 wrote: use a machine where that does no harm.
 """
 
@@ -29,9 +29,10 @@ def passes(*parts: str) -> bool:
     """Whether the code runs to its end in a fresh process."""
     word = secrets.token_hex(16)  # a submission that leaves early cannot know it
     code = "\n".join([NEEDED, *parts, f"print({word!r})"])
-    command = [sys.executable, "-c", "import sys; exec(sys.stdin.read())"]
+    command = [sys.executable, "-X", "utf8", "-c", "import sys; exec(sys.stdin.read())"]
+    pipes = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
     try:
-        done = subprocess.run(command, input=code, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, input=code, timeout=60, **pipes)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0 and done.stdout.endswith(f"{word}\n")

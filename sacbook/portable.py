@@ -53,7 +53,8 @@ class Book:
     def pages(self) -> dict[str, tuple[str, str, dict[str, str]]]:
         """Name in the built book, title and labels of each page, by the last part of its name."""
         pages = {}
-        for path in [*files.home().glob("book/*.md"), *files.home().glob("notebooks/*.py")]:
+        home = files.home()
+        for path in [*home.glob("book/[!.]*.md"), *home.glob("notebooks/[!.]*.py")]:
             text, name = path.read_text(encoding="utf-8"), path.stem
             if path.suffix == ".py":
                 text, name = re.sub("^# ?", "", text, flags=re.MULTILINE), f"notebooks/{name}"
@@ -160,10 +161,13 @@ def _value(text: str, book: Book) -> str:
     name, _, form = text.partition(":")
     if name not in book.glued:
         raise files.UserError(f"The page shows {name!r}, which it does not glue.")
-    here, there = (
-        escaped(format(float(values[name]), form) if form else values[name])
-        for values in (book.glued, book.before if name in book.before else book.glued)
-    )
+    try:
+        here, there = (
+            escaped(format(float(values[name]), form) if form else values[name])
+            for values in (book.glued, book.before if name in book.before else book.glued)
+        )
+    except ValueError as error:
+        raise files.UserError(f"The page shows {text!r}, which it cannot: {error}.") from None
     return here if here == there else f"{here} [(book: {there})]{{.book-value}}"
 
 
@@ -173,6 +177,8 @@ def _citation(role: str, keys: list[str], book: Book) -> str:
 
     inside, parts = role == "cite:t", []
     for key in keys:
+        if key not in book.entries:
+            raise files.UserError(f"The page cites {key!r}, which references.bib does not have.")
         people, year = book.entries[key].persons["author"], book.entries[key].fields["year"]
         names = [" ".join(person.prelast_names + person.last_names) for person in people]
         names = [f"{names[0]} et al."] if len(names) > 2 else names

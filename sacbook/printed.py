@@ -14,7 +14,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
-from sacutils.files import UserError, atomic_path, digest_of, intact, write_record
+from sacutils.files import UserError, atomic_path, digest_of, intact, sha256, write_record
 
 from . import browsers
 
@@ -80,9 +80,9 @@ def pdf(html: Path, target: Path) -> None:
     if not (html / "index.html").exists():
         raise UserError(f"{html} has no built book; build it first (make book).")
     page = merged(html)
-    styles = [path.read_text(encoding="utf-8") for path in sorted(html.glob("_static/*.css"))]
-    digest = digest_of([page, styles, FLAGS])
-    if target.exists() and intact(target, digest):
+    parts = (*html.glob("_static/*.css"), *html.glob("_static/*.svg"), *html.glob("_images/*"))
+    digest = digest_of([page, [sha256(path) for path in sorted(parts)], FLAGS])
+    if intact(target, digest):
         return
     browser = browsers.printer()
     if browser is None:

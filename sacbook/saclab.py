@@ -7,6 +7,7 @@ siblings. Answers of a model are logits, shape (probes, classes). All results ar
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +194,17 @@ def check(
     within: float = 1e-9,
 ) -> None:
     """Say whether a result is right; `slips` are wrong results with their hints."""
+    found = None
     try:
-        found = yours()
+        given = yours()
     except Exception as error:
-        found, hint = None, f"Your code stops with {type(error).__name__}: {error}"
+        hint = f"Your code stops with {type(error).__name__}: {error}"
     else:
-        hint = "Nothing is there yet." if found is None else f"Found {np.round(found, 4)}"
+        hint = "Nothing is there yet." if given is None else f"Found {given!r}, which is no number"
+        with suppress(ValueError, TypeError):  # lists whose rows differ in length
+            array = np.asarray(given)
+            if array.dtype.kind in "biuf":
+                found, hint = array, f"Found {np.round(array, 4)}"
     for value, meaning in ((right, ""), *slips):
         same = found is not None and np.shape(found) == np.shape(value)
         if same and np.allclose(np.asarray(found, float), value, atol=within):

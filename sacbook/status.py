@@ -25,14 +25,18 @@ STAGES = {
 }
 """Stage of a run by the first word of the names of its jobs, in the order in which they run."""
 PRODUCTS = {
-    **{"tables": "tables/sac_distances.csv", "verdicts": "tables/headline.json"},
-    **{"attacks": "tables/attacks.csv", "comparison": "tables/auc.csv"},
-    **{"ablations": "tables/ablations.csv"},
-    **{"references": "tables/references.json", "labpack": "lab/expected.json"},
-    **{"explorer": "explorer/explorer.html", "book": "{home}/_build/{run}/html/index.html"},
+    "tables": tuple(f"tables/{name}.csv" for name in ("zoo", "sac_distances", "sac_auc")),
+    "verdicts": ("tables/verdicts.csv", "tables/headline.json"),
+    "attacks": ("tables/attacks.csv",),
+    "comparison": tuple(f"tables/{name}.csv" for name in ("distances", "auc", "costs")),
+    "ablations": ("tables/ablations.csv",),
+    "references": ("tables/references.json", "tables/benchmarks.svg"),
+    "labpack": ("lab/expected.json", "lab/sac-lab.zip"),
+    "explorer": ("explorer/explorer.html", "explorer/explorer.svg"),
+    "book": ("{home}/_build/{run}/html/index.html",),
 }
-"""A file of the run's folder without which a job of a kind is not done, whatever its record says:
-somebody may have removed it."""
+"""Files of the run's folder without which a job of a kind is not done, whatever its record says:
+somebody may have removed one."""
 MISSING, BEFORE = "missing", "what it is made from"
 
 
@@ -85,10 +89,11 @@ def outdated(profile: Profile, plan: dict[str, Job]) -> dict[str, tuple[str, ...
     folder, result = folder_of(profile), {}
     for name, job in plan.items():
         path = folder / job.output
-        product = PRODUCTS.get(name.partition("-")[0], job.output)
-        product = product.format(home=files.home(), run=profile.run_name)
+        places = {"home": files.home(), "run": profile.run_name}
+        products = PRODUCTS.get(name.partition("-")[0], ())
         pairs = [(model, model.with_suffix(".json")) for _, model in jobs.work(profile, name)]
-        needed = [path, folder / product, *(file for pair in pairs for file in pair)]
+        needed = [path, *(folder / product.format(**places) for product in products)]
+        needed += [file for pair in pairs for file in pair]
         if not all(file.exists() for file in needed):
             result[name] = (MISSING,)
             continue

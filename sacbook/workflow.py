@@ -80,9 +80,14 @@ def replaced(
 
 
 def _split(text: str, what: str) -> list[str]:
-    """The words of a text, as a shell has them; a ``UserError`` if a quote stays open."""
+    """The words of a text, as a shell has them; a ``UserError`` if a quote stays open. Windows has
+    backslashes in its paths.
+    """
+    words = shlex.shlex(text, posix=True, punctuation_chars=False)
+    words.whitespace_split, words.commenters = True, ""
+    words.escape = "" if os.name == "nt" else words.escape
     try:
-        return shlex.split(text)
+        return list(words)
     except ValueError as error:
         raise UserError(f"{what} {text!r} cannot be split into words: {error}.") from None
 
@@ -193,9 +198,11 @@ def _make(loaded: Profile, cores: int, cluster: Path | None) -> None:
         command += ["--cores", str(cores), "--scheduler", "greedy"]
     command += ["--keep-going", "--nolock"]
     command += ["--rerun-triggers", "params", "input", "--rerun-incomplete"]
-    command += ["--quiet", "rules", "host", "reason", "--config", f"profile={loaded.name}"]
-    # no quote and no brace: Snakemake reads YAML, and hands it to a cluster's jobs as Python has it
-    command += [f"overrides={quote(json.dumps(loaded.overrides))}", f"plan={kept}"]
+    command += ["--quiet", "rules", "host", "reason", "--config", f"plan={kept}"]
+    # no quote and no brace: Snakemake reads YAML, and hands it to a cluster's jobs as Python has
+    # it; a name of digits would be a number
+    values = loaded.overrides | {"profile": loaded.name}
+    command += [f"overrides={quote(json.dumps(values))}"]
     # decided by content, also where Snakemake's memory is lost
     command += ["--forcerun", *own]
     # torch's own threads would fight with the jobs side by side
@@ -261,9 +268,10 @@ def notebook(
     changed = typed.changes(path, own, loaded, plain)
     executed = _folder(plain) / "custom" / f"{pages.page_name(path.stem, changed)}.ipynb"
     settings = {"profile": profile, "overrides": overrides}
-    pages.execute(path, executed, settings | own, changed=changed)
-    page = pages.custom_pages(executed.parent, plain.run_name) / f"{executed.stem}.html"
-    print(f"Executed notebook: {page}")
+    made = {"changed": changed, "made_of": pages.made_of(path.stem, plain)}
+    pages.execute(path, executed, settings | own, **made)
+    html = pages.custom_pages(executed.parent, plain, executed.stem)
+    print(f"Executed notebook: {html / executed.stem}.html")
 
 
 @app.command()

@@ -99,10 +99,12 @@ def finetune(
 
 
 def last_normalisation(model: nn.Module) -> nn.BatchNorm2d:
-    """The batch normalisation behind the last convolution, whose scale and shift switch that
-    convolution's channels; a ``UserError`` if the model has none.
+    """The last batch normalisation whose scale and shift switch channels of a convolution: no
+    shortcut is added to what it gives. A ``UserError`` if the model has none.
     """
+    summed = models.summed_normalisations(model)
     layers = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    layers = [layer for layer in layers if not any(layer is other for other in summed)]
     if not layers:
         lacks = "Pruning masks channels in a batch normalisation and zoo.source has none"
         raise UserError(f"{lacks}; choose a source with it, as vgg_bn_s.")
@@ -124,7 +126,8 @@ def channel_activity(model: nn.Module, layer: nn.Module, pixels: torch.Tensor) -
 
 def prune(parent: nn.Module, task: Task, fraction: float) -> Made:
     """One rung of fine-pruning (Liu et al. 2018): silence the least active channels of the last
-    convolution, then fine-tune.
+    convolution, then fine-tune. Where a shortcut is added to the last one, which would bring the
+    channels back, it is the last convolution before: in a ResNet the first of the last block.
 
     A channel's activity is its mean absolute activation on the thief's images. The `fraction` of
     channels with the smallest one, 0 to 1, is masked: scale and shift of their batch normalisation

@@ -107,11 +107,16 @@ def _imports(nodes: list[ast.AST], module: str | None) -> tuple[dict[str, str], 
 
 
 @cache
-def _module(name: str) -> tuple[dict[str, ast.stmt], dict[str, str], dict[str, Name]]:
+def _module(name: str) -> tuple[dict[str, ast.AST], dict[str, str], dict[str, Name]]:
     if (path := _path(name)) is None:
         return {}, {}, {}
     tree = _plain(ast.parse(path.read_text(encoding="utf-8")))
-    top = {target: node for node in tree.body for target in _targets(node)}  # type: ignore[attr-defined]
+    found: dict[str, list[ast.stmt]] = {}
+    for node in tree.body:  # type: ignore[attr-defined]
+        for target in _targets(node):
+            found.setdefault(target, []).append(node)
+    # a name that is bound in several steps stands for all of them
+    top = {n: part[0] if len(part) == 1 else ast.Module(part, []) for n, part in found.items()}
     return top, *_imports(_walk(tree), name)
 
 

@@ -98,6 +98,21 @@ class Block(nn.Module):
         return self.join(self.shortcut(x), self.body(x))
 
 
+def summed_normalisations(model: nn.Module) -> list[nn.Module]:
+    """Batch normalisations whose output is added to that of a shortcut: a channel that they hold at
+    zero is not silent.
+    """
+    from torchvision.models.resnet import BasicBlock
+
+    found: list[nn.Module] = []
+    for block in model.modules():
+        if isinstance(block, Block):
+            found += [block.body[-1], *block.shortcut]
+        elif isinstance(block, BasicBlock):
+            found += [block.bn2, *(block.downsample or ())]
+    return found
+
+
 def _residual(inputs: int, outputs: int, stride: int) -> Block:
     """ResNet18's block: two convolutions with a shortcut."""
     body = [*_conv(inputs, outputs, 3, stride), *_conv(outputs, outputs)[:2]]

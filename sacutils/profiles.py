@@ -349,7 +349,7 @@ def _watermark_fits(watermark: Watermark, data: DataSet) -> None:
 
 def available() -> list[str]:
     """Names of the profiles that exist."""
-    return sorted(path.stem for path in (home() / "profiles").glob("*.yaml"))
+    return sorted(path.stem for path in (home() / "profiles").glob("[!.]*.yaml"))
 
 
 def sentence(error: pydantic.ValidationError, origin: str) -> str:

@@ -130,10 +130,10 @@ class Run:
 
     def digest(self, *code: str, more: Any = None) -> str:
         """Digest of what is computed from the models' answers: the profile's probes and
-        seed, every model, the images, some code (see :mod:`sacutils.freshness`), and what else it
-        is made from.
+        seed, every model, the images, versions of packages, some code (see
+        :mod:`sacutils.freshness`), and what else it is made from.
         """
-        settings = [self.profile.probes.model_dump(), self.profile.seed]
+        settings = [self.profile.probes.model_dump(), self.profile.seed, files.versions()]
         return files.digest_of([settings, self._made, freshness.code_digest(*code), more])
 
     @cached_property

@@ -414,8 +414,9 @@ code = "000000"  # from the teacher's guide
 
 # %% tags=["test"]
 words = ("stolen", "no evidence")
-if not all(word in words for word in verdict.values()):
-    print(f"Not yet: write {' or '.join(words)} for each suspect.")
+numbers = set(range(1, len(labels) + 1))
+if set(verdict) != numbers or not all(word in words for word in verdict.values()):
+    print(f"Not yet: write {' or '.join(words)} for each suspect, 1 to {len(labels)}.")
 else:
     p = saclab.p_value(scores, controls)
     found = pd.DataFrame({"you say": pd.Series(verdict)})

@@ -80,7 +80,7 @@ def rows(run: Run) -> Rows:
     # in each epoch of extraction every attacker image is asked about once; with fewer images at the
     # same number of queries, each is asked about more often
     yield from _trained(run, "extraction epochs", EPOCHS, lambda recipe: recipe.epochs)
-    whole = len(run.material.splits["attacker"].labels)
+    whole = steps.image_count(run.profile, "extract_label")
     yield from _trained(run, "attacker images", SHARES, lambda recipe: round(recipe.share * whole))
 
 

@@ -385,7 +385,8 @@ def table(run: Run) -> pd.DataFrame:
     that the same accuser finds without the lie.
     """
     code = ("studies.attacked.make_rows", "studies.attacked.make_answers")
-    digest = run.digest(*code, "run.make_logits", "run.make_probes", more=run.profile.full)
+    more = [run.profile.full, run.profile.zoo.thief_strengths]
+    digest = run.digest(*code, "run.make_logits", "run.make_probes", more=more)
 
     def make() -> pd.DataFrame:
         made = pd.DataFrame(make_rows(run)).assign(regime=steps.regime(run.profile))

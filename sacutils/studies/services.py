@@ -54,7 +54,10 @@ LABELS_KEPT: dict[str, tuple[tuple[float, ...], Kept]] = {
     "temperature": ((0.5, 1.5, 2, 3), lambda z, t, _: z / t),
     "logit shift": ((5, 20), lambda z, shift, _: z + shift),
     "rounding": ((2, 1), lambda z, n, _: log_probabilities(z.softmax(1).round(decimals=int(n)))),
-    "top-k": ((3, 1), lambda z, k, _: log_probabilities(top_k(z.softmax(1), int(k)))),
+    "top-k": (
+        (3, 1),
+        lambda z, k, _: log_probabilities(top_k(z.softmax(1), min(int(k), z.shape[1]))),
+    ),
     "noise": ((1, 2), noisy),
 }
 """Disturbances that change no label, with their strengths: the temperature, a constant added to all

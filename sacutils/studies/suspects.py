@@ -41,9 +41,9 @@ def suspects(run: Run, *kinds: str) -> pd.DataFrame:
     """The models of some steps, and only these; they are trained when they are missing.
 
     Columns: name, step, group (its label), architecture, index, parent, fraction, accuracy and
-    fidelity (0 to 1, on test images), query_accuracy and query_fidelity (on the first 1,000 of its
-    own images, shifted and flipped as in its training; a thief asks the source about these), n
-    (test images), seconds (of training).
+    fidelity (0 to 1, on test images), query_accuracy and query_fidelity (on 1,000 of its own
+    images, from the first to the last, shifted and flipped as in its training; a thief asks the
+    source about these), n (test images), seconds (of training).
     """
     columns = ["name", "step", "architecture", "index", "parent", "fraction", "fidelity"]
     columns += ["query_accuracy", "query_fidelity", "seconds"]

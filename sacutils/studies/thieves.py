@@ -5,7 +5,7 @@ kept, in ``thieves/``: they are suspects of one study and nobody's parents.
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,9 @@ from torch import nn
 from .. import attacks, correlation, siblings, steps, training
 from ..attacks import Query, Task
 from ..run import Run
+from ..steps import Spec
 from ..training import LossAndHits, Objective
+from ..zoo import training_images
 from .services import Answers
 
 
@@ -117,15 +119,18 @@ def quarrel_objective(query: Query, own: torch.Tensor, weight: float) -> Objecti
     return objective
 
 
-def objective_of(thief: Thief, query: Query, task: Task, own: torch.Tensor) -> Objective:
-    """The loss of a thief, whose own models have the logits `own`, (models, n, classes)."""
+def objective_of(thief: Thief, query: Query, task: Task, own: torch.Tensor | None) -> Objective:
+    """The loss of a thief, whose own models have the logits `own`, (models, n, classes); only the
+    tricks of `NEED_MODELS` ask for these.
+    """
     s, labels, generator = thief.strength, task.images.labels, torch.Generator()
     match thief.trick:
         case "own labels mixed in":
             draw = torch.rand(len(labels), generator=generator.manual_seed(task.seed))
             return mixed_objective(query, labels, draw.to(labels.device) < s)
         case "label smoothing":
-            return soft_objective(query, torch.full_like(own[0], 1 / task.classes), s)
+            even = torch.full((len(labels), task.classes), 1 / task.classes, device=labels.device)
+            return soft_objective(query, even, s)
         case "ensemble, distilled":
             return soft_objective(query, own.softmax(2).mean(0), s)
         case "distilled again":
@@ -143,9 +148,10 @@ def name_of(run: Run, thief: Thief) -> str:
 
 
 def task_of(run: Run, name: str) -> Task:
-    """What a thief trains on and how: all as in Extract-L, with a seed of its own."""
-    images, recipe = run.material.splits["attacker"], run.profile.recipes.extract_label
-    seed = steps.derived_seed(run.profile.seed, name)
+    """What a thief trains on and how: all as in Extract-L, with a seed and images of its own."""
+    spec = Spec(name, "extract_label", "", 0, run.zoo.source)
+    images = training_images(spec, run.profile, run.material.splits)
+    recipe, seed = run.profile.recipes.extract_label, steps.derived_seed(run.profile.seed, name)
     return Task(images, len(run.material.class_names), recipe, seed, name)
 
 
@@ -153,14 +159,15 @@ def queries(run: Run, thief: Thief) -> int:
     """How many answers of the source a thief needs. One who learns from a student asks for what the
     student was taught.
     """
-    task = task_of(run, "")
+    task = task_of(run, name_of(run, thief))
     share = 1 - thief.strength if thief.trick == "own labels mixed in" else 1
     return round(share * task.recipe.epochs * task.recipe.share * len(task.images.labels))
 
 
-def make(run: Run, thief: Thief, own: torch.Tensor) -> nn.Module:
+def make(run: Run, thief: Thief) -> nn.Module:
     """Train a thief."""
     task = task_of(run, name_of(run, thief))
+    own = own_logits(run, task.images.pixels) if thief.trick in NEED_MODELS else None
     again = f"{run.zoo.source} > extract_label({thief.architecture})#0"
     teacher = again if thief.trick == "distilled again" else run.zoo.source
     query = attacks.black_box(run.zoo.get(teacher))
@@ -195,7 +202,6 @@ def answers(run: Run, pixels: Answers) -> tuple[dict[Thief, Answers], list[Answe
     """Answers of all thieves and of the worse siblings on some sets of images; whoever is missing
     is trained.
     """
-    own = cache(lambda: own_logits(run, run.material.splits["attacker"].pixels))
 
     def kept(slug: str, code: str, make_model: Callable[[], nn.Module]) -> Answers:
         def ask() -> Answers:
@@ -203,14 +209,15 @@ def answers(run: Run, pixels: Answers) -> tuple[dict[Thief, Answers], list[Answe
             model = make_model()
             return {name: training.logits_of(model, each) for name, each in pixels.items()}
 
-        digest = run.digest(code, "studies.verdicts.make_answers", more=slug)
+        asked = ("run.make_probes", "studies.attacked.asked_images")
+        digest = run.digest(code, *asked, "studies.verdicts.make_answers", more=slug)
         return run.keep_tensors(f"thieves/{slug}", digest, ask)
 
     found = {}
     for thief in everybody(run):
         slug = f"{thief.trick}-{thief.strength:g}-{thief.architecture}".replace(", ", "-")
-        make_thief = lambda thief=thief: make(run, thief, own())  # noqa: E731
-        found[thief] = kept(slug.replace(" ", "-"), "studies.thieves.make", make_thief)
+        slug, made = slug.replace(" ", "-"), partial(make, run, thief)
+        found[thief] = kept(slug, "studies.thieves.make", made)
     worse = [
         kept(f"worse-sibling-{i}", "studies.thieves.make_worse", partial(make_worse, run, i))
         for i in range(siblings.FEWEST_SIBLINGS)

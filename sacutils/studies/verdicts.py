@@ -120,9 +120,9 @@ def scored(
 def _rows(run: Run, form: str, count: int) -> Iterator[dict[str, Any]]:
     own, judged = members(run), suspects(run)
     theirs, controls = scored(run, form, count)
-    # a sibling, and what was made from it, is judged without that member, unless it is accused
+    # a member, and what was made from one, is judged without that member, unless it is accused
     origin = [spec.name.split(" > ")[0] for spec in judged]
-    origin = [name if name in own[1:] else "" for name in origin]
+    origin = [name if name in own else "" for name in origin]
     everybody = siblings.sibling_test(theirs, controls, member=None)
     accusing = range(len(own)) if (form, count) == _main(run) else [0]
     for i, spec in enumerate(judged):
@@ -137,14 +137,13 @@ def _rows(run: Run, form: str, count: int) -> Iterator[dict[str, Any]]:
             where = (i, j) if kept else (without.index(j),)
             found = everybody if kept else left
             values = {name: float(getattr(found, name)[where]) for name in found._fields}
-            derived = STEPS[spec.step].role == "stolen" if j == 0 else own[j] == origin[i]
             yield {
                 "regime": steps.regime(run.profile),
                 "accused": own[j] if j else SOURCE,
                 "suspect": spec.name,
                 "group": STEPS[spec.step].label,
                 "style": STYLE_OF.get(spec.step, "none"),
-                "derived": derived,
+                "derived": own[j] == origin[i],
                 "form": form,
                 "n_probes": count,
                 **values,

@@ -137,7 +137,8 @@ def test_models_with_fewer_classes_are_filled_up_and_read_back():
 
 def test_checks_of_the_lab_know_right_wrong_and_nothing(capsys):
     slip = (3.0, "Divide by two.")
-    for yours in (lambda: 1.5, lambda: 3, lambda: [1.5], lambda: None, lambda: 1 / 0):
+    answers = (lambda: 1.5, lambda: 3, lambda: [1.5], lambda: None, lambda: 1 / 0)
+    for yours in (*answers, lambda: "1.5", lambda: [[1], [2, 3]], lambda: {}):
         saclab.check("half", yours, 1.5, slip)
     assert capsys.readouterr().out.splitlines() == [
         "OK: half",
@@ -145,6 +146,9 @@ def test_checks_of_the_lab_know_right_wrong_and_nothing(capsys):
         "Not yet: half. Found [1.5]",
         "Not yet: half. Nothing is there yet.",
         "Not yet: half. Your code stops with ZeroDivisionError: division by zero",
+        "Not yet: half. Found '1.5', which is no number",
+        "Not yet: half. Found [[1], [2, 3]], which is no number",
+        "Not yet: half. Found {}, which is no number",
     ]
 
 

@@ -124,7 +124,7 @@ def test_loss_of_a_thief_by_hand(trick):
 
 def test_thieves_ask_less_the_more_they_mix(run):
     mixing = [thieves.queries(run, thieves.Thief("own labels mixed in", s, "")) for s in (0.25, 1)]
-    images, epochs = len(run.material.splits["attacker"].labels), 6
+    images, epochs = steps.image_count(run.profile, "extract_label"), 6
     assert mixing == [round(0.75 * images * epochs), 0]
     assert len(thieves.everybody(run)) == len(thieves.TRICKS)  # smoke: one strength, one kind
 

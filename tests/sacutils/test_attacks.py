@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,13 @@ from sacutils import attacks, models, training
 from sacutils.attacks import Task
 from sacutils.data import Images, to_float
 from sacutils.files import UserError
-from sacutils.profiles import Adversarial, Distillation, Pruning
+from sacutils.profiles import (
+    WITHOUT_BATCH_NORMALISATION,
+    Adversarial,
+    Architecture,
+    Distillation,
+    Pruning,
+)
 from tests.conftest import recipe, same, state
 
 
@@ -392,6 +399,31 @@ def test_pruning_leaves_its_parent_and_really_removes_channels(source, few):
     assert same(state(source), before)
     output, mask = activations(suspect, few), silenced(suspect)
     assert not output[:, sorted(mask)].any() and len(mask) == output.shape[1] // 2
+
+
+WITH_NORMALISATION = [
+    name for name in get_args(Architecture) if name not in WITHOUT_BATCH_NORMALISATION
+]
+
+
+@pytest.mark.parametrize("name", WITH_NORMALISATION)
+def test_what_pruning_silences_is_silent_for_all_that_comes_after(name):
+    """A channel must not come back over a shortcut: the next layer that sums finds zeros."""
+    model = models.build(name, 3, 10, 0).eval()
+    layer, seen = attacks.last_normalisation(model), []
+    silent = torch.arange(0, layer.num_features, 2)
+    with torch.no_grad():
+        layer.bias.fill_(0.1)
+        layer.weight[silent], layer.bias[silent] = 0, 0
+    for module in model.modules():
+        if not list(module.children()):
+            module.register_forward_pre_hook(lambda module, x: seen.append((module, x[0].detach())))
+    model(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    after = next(i for i, (module, _) in enumerate(seen) if module is layer) + 1
+    kept = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout)
+    found = next(x for module, x in seen[after:] if not isinstance(module, kept))
+    assert found.shape[1] == layer.num_features and found.any()
+    assert not found[:, silent].any()
 
 
 def test_pruning_needs_batch_normalisation(few):

@@ -358,3 +358,24 @@ def test_outputs_depend_on_the_code_that_asks_the_models(package):
     assert freshness.code_digest("run.make_logits") == before
     edit(package, "training.logits_of")
     assert freshness.code_digest("run.make_logits") != before
+
+
+def test_a_value_that_is_made_in_several_statements_is_covered_by_all_of_them(package):
+    """`X = ...` and then `X += ...`: an edit of either makes stale what uses X."""
+    path = package / "studies" / "ablations.py"
+    text = path.read_text()
+    digests = []
+    for old, new in (
+        ("", ""),
+        ('"extract_label", "extract_once"', '"extract_label"'),
+        ('"chain_finetuned", "chain_pruned"', '"chain_finetuned"'),
+    ):
+        assert old in text
+        path.write_text(
+            text.replace(f"STYLES = ({old}", f"STYLES = ({new}").replace(
+                f"STYLES += ({old}", f"STYLES += ({new}"
+            )
+        )
+        forget()
+        digests.append(freshness.code_digest("studies.ablations.STYLES"))
+    assert len(set(digests)) == 3

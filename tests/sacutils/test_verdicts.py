@@ -145,13 +145,13 @@ def test_derived_is_true_for_what_was_made_from_the_accused_and_for_nothing_else
 
 def by_hand(run, accused: str, suspect: str, form: str, count: int) -> dict[str, float]:
     """One row from the stored answers: members are the source and the siblings, less the one that
-    the suspect is or was made from, unless that one is accused.
+    the suspect is or was made from (of a stolen model the source), unless that one is accused.
     """
     known = verdicts.answers(run)
     index = known[f"probes {count}"]
-    own = [SOURCE, *SIBLINGS]
+    own, accused = [SOURCE, *SIBLINGS], SOURCE if accused == "source" else accused
     origin = suspect.split(" > ")[0]
-    if origin in SIBLINGS and origin != accused:
+    if origin in own and origin != accused:
         own.remove(origin)
     members = torch.stack([known[name][index].double().log_softmax(1) for name in own])
 
@@ -160,7 +160,7 @@ def by_hand(run, accused: str, suspect: str, form: str, count: int) -> dict[str,
         return siblings.scores(members, logits.argmax(1) if form == "labels" else logits.softmax(1))
 
     controls = [spec.name for spec in run.zoo.specs.values() if spec.step in CONTROLS]
-    j = own.index(SOURCE if accused == "source" else accused)
+    j = own.index(accused)
     found = siblings.sibling_test(score(suspect), torch.stack([*map(score, controls)]), member=j)
     return {name: getattr(found, name).item() for name in P_VALUES}
 

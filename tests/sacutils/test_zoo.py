@@ -302,7 +302,10 @@ def test_only_so_many_queries_are_measured(run, source, monkeypatch):
     monkeypatch.setattr(data, "augment", lambda pixels, *rest: (asked.append(pixels), pixels)[1])
     task = run.zoo.task(STUDENT)
     run.zoo._measure(run.zoo.specs[STUDENT], source, task)
-    assert len(asked) == 1 and torch.equal(asked[0], task.images.pixels[:7])
+    n = len(task.images.labels)
+    spread = [round((n - 1) * i / 6 - 0.5 + 1e-6) for i in range(7)]  # from the first to the last
+    assert len(asked) == 1 and (spread[0], spread[-1]) == (0, n - 1)
+    assert torch.equal(asked[0], task.images.pixels[spread])
 
 
 # The images that a model is trained on
