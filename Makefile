@@ -75,7 +75,7 @@ pdf: .venv/.tools  ## print the finished book as one PDF, with a headless browse
 	@"$(BIN)/python" -m sacbook.browsers
 	@$(SACBOOK) pdf $(OPTIONS)
 
-offline: .venv/.tools  ## one zip of the finished book that reads without a network: pages, PDF, what was made for teaching (PROFILE= SEED= SET= FULL=1)
+offline: .venv/.tools  ## one zip of the finished book that reads without a network: pages, PDF, hand-outs, slides (PROFILE= SEED= SET= FULL=1)
 	@"$(BIN)/python" -m sacbook.browsers
 	@$(SACBOOK) offline $(OPTIONS)
 

@@ -12,8 +12,9 @@ from typing import get_args
 from urllib.parse import unquote
 
 from sacbook import jobs
-from sacbook.workflow import DEFAULT, quoted  # the name `workflow` is Snakemake's own here
+from sacbook.workflow import DEFAULT  # the name `workflow` is Snakemake's own here
 from sacutils import files, profiles
+from sacutils.files import quoted
 
 try:
     # values to replace are given by name (seed=1), or all with the profile's name as JSON in the characters of an address (overrides=)

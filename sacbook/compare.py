@@ -14,7 +14,7 @@ from sacutils.probes import PUBLISHED
 from sacutils.run import Run
 from sacutils.studies import tables
 
-from . import pages, parameters
+from . import jobs, pages, parameters, status
 
 NEGATIVES = (steps.MAIN_NEGATIVES, "owner data")
 """Groups of independent models that the page compares with."""
@@ -35,9 +35,10 @@ def page(first: Run, second: Run, folder: Path) -> Path:
             "seed or replaced values."
         )
     for run in runs:
-        if not (run.folder / "tables" / "sac_auc.csv").is_file():
+        plan = jobs.plan(run.profile)
+        if "tables" in status.all_outdated(plan, status.outdated(run.profile, plan)):
             name = run.profile.run_name
-            raise UserError(f"The run {name} is not finished: make its book first.")
+            raise UserError(f"The run {name} is not finished or out of date: make its book first.")
     figures.use_style()
     names = [run.profile.run_name for run in runs]
     both = joined(runs)

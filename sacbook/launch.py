@@ -11,14 +11,15 @@ import yaml
 
 from sacutils.files import UserError, home, write_text
 from sacutils.profiles import Profile
+from sacutils.steps import data_digest
 
 COPIED = (
     *("sacutils", "sacbook", "sacheck", "profiles", "results", "pyproject.toml", "constraints.txt"),
     *("data/README.md", "data/fashion_subset.npz", "README.md", "LICENSE", "CITATION.cff"),
 )
 """What a notebook needs of the repository, and what says whose it is."""
-MADE = ("data", "zoo", "probes", "outputs", "tables", "lab")
-"""What a notebook loads from a run, and the lab pack."""
+MADE = ("probes", "outputs", "tables", "lab")
+"""What a notebook loads from a run beside images and models, and the lab pack."""
 CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 
 
@@ -52,8 +53,10 @@ def fill(folder: Path, profile: Profile) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.failed.ipynb")
     sources = [home() / name for name in COPIED]
-    # models and images lie under the profile's name, what belongs to one run under the run's
-    sources += [home() / "runs" / profile.name / part for part in MADE]
+    # models and images lie under the profile's name, also those of other runs
+    images = home() / "runs" / profile.name / "data" / f"{data_digest(profile)[:12]}.safetensors"
+    models = [path for name in jobs.names(profile) for _, path in jobs.work(profile, name)]
+    sources += [file for path in (images, *models) for file in (path, path.with_suffix(".json"))]
     sources += [run / part for part in MADE]
     for source in dict.fromkeys(sources):
         target = unfinished / source.relative_to(home())

@@ -28,30 +28,27 @@ main {{ padding: 0 1.5rem; }}
 """
 
 
-def pack(parts: dict[str, tuple[Path, str]], target: Path) -> list[str]:
-    """Write the zip, with a first page that leads to its parts; returns the names that are missing.
+def pack(parts: dict[str, tuple[Path, str]], target: Path) -> None:
+    """Write the zip, with a first page that leads to its parts.
 
     `parts` are what the archive holds, by name in it: where each lies, a file or a folder, and what
-    the first page says of it; a part of another one is only named there. The first one must be
-    there: a ``UserError`` if not.
+    the first page says of it; a part of another one is only named there. A ``UserError`` if one is
+    missing.
     """
-    there = {name: (path, words) for name, (path, words) in parts.items() if path.exists()}
-    needed = next(iter(parts))
-    if needed not in there:
-        raise UserError(f"{parts[needed][0]} does not exist; build the book first (make book).")
+    if missing := next((path for path, _ in parts.values() if not path.exists()), None):
+        raise UserError(f"{missing} does not exist; build the book first (make book).")
     root, items = target.stem, []
-    for name, (path, words) in there.items():
+    for name, (path, words) in parts.items():
         entry = f"{name}/index.html" if (path / "index.html").exists() else name
         entry += "/" * (path.is_dir() and entry == name)
         items.append(f'<li><a href="{escape(entry)}">{escape(words)}</a></li>')
     with atomic_path(target) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
         archive.writestr(f"{root}/index.html", PAGE.format(items="\n".join(items)))
-        for name, (path, _) in there.items():
-            if any(name.startswith(f"{other}/") for other in there):
+        for name, (path, _) in parts.items():
+            if any(name.startswith(f"{other}/") for other in parts):
                 continue
             files = [path] if path.is_file() else sorted(path.rglob("*"))
             for file in files:
                 inside = Path(root) / name / file.relative_to(path)
                 if file.is_file() and not any(p.startswith(".") for p in inside.parts):
                     archive.write(file, inside)
-    return [name for name in parts if name not in there]

@@ -7,7 +7,6 @@ imports torch is imported when a verb needs it.
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from urllib.parse import quote
 import typer
 
 from sacutils import files
-from sacutils.files import UserError, home, run_command
+from sacutils.files import UserError, home, run_command, words_of
 from sacutils.profiles import Profile, load_profile
 
 from . import forked, jobs, progress
@@ -80,14 +79,9 @@ def replaced(
 
 
 def _split(text: str, what: str) -> list[str]:
-    """The words of a text, as a shell has them; a ``UserError`` if a quote stays open. Windows has
-    backslashes in its paths.
-    """
-    words = shlex.shlex(text, posix=True, punctuation_chars=False)
-    words.whitespace_split, words.commenters = True, ""
-    words.escape = "" if os.name == "nt" else words.escape
+    """The words of a text, as a shell has them; a ``UserError`` if a quote stays open."""
     try:
-        return list(words)
+        return words_of(text)
     except ValueError as error:
         raise UserError(f"{what} {text!r} cannot be split into words: {error}.") from None
 
@@ -100,11 +94,6 @@ def once(*parts: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"The value {twice!r} is given twice; give it once.")
         merged |= part
     return merged
-
-
-def quoted(words: list[str]) -> str:
-    """Words as one command for this system's shell."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def _folder(profile: Profile) -> Path:
@@ -293,12 +282,16 @@ def write_handouts(
     profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
 ) -> None:
     """Write exercises as notebooks for students and teachers, and an exam, from a finished run."""
+    _handouts(load_profile(profile, replaced(seed, values, full)))
+
+
+def _handouts(profile: Profile) -> Path:
     from . import handouts
 
-    loaded = load_profile(profile, replaced(seed, values, full))
-    folder = _build(loaded) / "handouts"
-    print("\n".join(handouts.make(jobs.executed(_folder(loaded)), folder)))
+    folder = _build(profile) / "handouts"
+    print("\n".join(handouts.make(jobs.executed(_folder(profile)), folder)))
     print(f"Hand-outs: {folder}")
+    return folder
 
 
 @app.command("slides")
@@ -306,27 +299,28 @@ def write_slides(
     profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
 ) -> None:
     """Write slides with the figures and numbers of a finished run; they open from disk."""
+    _slides(load_profile(profile, replaced(seed, values, full)))
+
+
+def _slides(profile: Profile) -> Path:
     from . import slides
 
-    loaded = load_profile(profile, replaced(seed, values, full))
-    executed, folder = jobs.executed(_folder(loaded)), _build(loaded) / "slides"
-    shown = files.read_json(_folder(loaded) / "tables" / "headline.json")
+    executed, folder = jobs.executed(_folder(profile)), _build(profile) / "slides"
+    shown = files.read_json(_folder(profile) / "tables" / "headline.json")
     print(slides.make(executed, shown, folder))
     print(f"Slides: {folder / 'index.html'}")
+    return folder
 
 
 @app.command("pdf")
-def print_pdf(
-    profile: ProfileName = DEFAULT,
-    seed: Seed = None,
-    values: Set = None,
-    full: Full = False,
+def write_pdf(
+    profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
 ) -> None:
     """Print the finished book as one PDF, with Chromium, Chrome or Edge."""
-    _print_pdf(load_profile(profile, replaced(seed, values, full)))
+    _pdf(load_profile(profile, replaced(seed, values, full)))
 
 
-def _print_pdf(profile: Profile) -> Path:
+def _pdf(profile: Profile) -> Path:
     from . import printed
 
     path = _build(profile) / "book.pdf"
@@ -337,28 +331,23 @@ def _print_pdf(profile: Profile) -> Path:
 
 @app.command("offline")
 def pack_offline(
-    profile: ProfileName = DEFAULT,
-    seed: Seed = None,
-    values: Set = None,
-    full: Full = False,
+    profile: ProfileName = DEFAULT, seed: Seed = None, values: Set = None, full: Full = False
 ) -> None:
-    """Pack the finished book, its PDF and what was made for teaching into one zip."""
+    """Pack the finished book, its PDF, hand-outs and slides, made anew, into one zip."""
     from . import offline
 
     loaded = load_profile(profile, replaced(seed, values, full))
-    build = _build(loaded)
+    html = _build(loaded) / "html"
     parts = {
-        "book": (build / "html", "The book"),
-        "book.pdf": (_print_pdf(loaded), "The book as one PDF"),
-        "book/19_teaching.html": (build / "html/19_teaching.html", "The lab, a lesson, a project"),
-        "handouts": (build / "handouts", "Hand-outs: exercises as notebooks"),
-        "slides": (build / "slides", "Slides"),
+        "book": (html, "The book"),
+        "book.pdf": (_pdf(loaded), "The book as one PDF"),
+        "book/19_teaching.html": (html / "19_teaching.html", "The lab, a lesson, a project"),
+        "handouts": (_handouts(loaded), "Hand-outs: exercises as notebooks"),
+        "slides": (_slides(loaded), "Slides"),
     }
-    target = build / f"sac-companion-{loaded.run_name}.zip"
-    missing = offline.pack(parts, target)
+    target = _build(loaded) / f"sac-companion-{loaded.run_name}.zip"
+    offline.pack(parts, target)
     print(f"Offline: {target}, {files.megabytes(target)}")
-    if missing:
-        print(f"Not made yet, so not in it: {', '.join(missing)}.")
 
 
 @app.command()

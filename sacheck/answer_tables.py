@@ -64,7 +64,7 @@ def read_table(path: Path, names: list[str], class_names: list[str]) -> Answers:
     k = len(columns) // 2
     if list(columns) == ["label"]:
         return from_rows([number_of(label) for label in columns["label"]], classes, str(path))
-    if columns.keys() == {f"{kind}_{i + 1}" for i in range(k) for kind in ("label", "score")}:
+    if k and columns.keys() == {f"{kind}_{i + 1}" for i in range(k) for kind in ("label", "score")}:
         rows: list[Row] = [{} for _ in names]
         for i in range(1, k + 1):
             named = zip(rows, columns[f"label_{i}"], numbers(f"score_{i}"), names, strict=True)
@@ -108,7 +108,7 @@ def _columns(path: Path, names: list[str], class_names: list[str]) -> dict[str, 
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         # among more rows than probes, one is wrong, and that is all there is to say
         some = itertools.islice(filter(any, lines), len(names) + 2)
-        header, *rows = [[cell.strip() for cell in row] for row in some]
+        header, *rows = [[cell.strip() for cell in row] for row in some] or [[]]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a table ({summary(error)}).") from None
     while header and not any(row[len(header) - 1 :] != [""] for row in [header, *rows]):

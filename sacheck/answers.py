@@ -79,7 +79,10 @@ def detect(values: np.ndarray, where: str = "The model") -> Answers:
     if values.min() >= 0 and values.max() <= 1 + ROUNDING:
         if named == 1 and np.all(sums == 1):
             return Answers(values, "labels", 1)
-        if np.all(abs(sums - 1) <= max(0.02, 0.005 * classes)):
+        # two decimals of many classes sum to about 1; where some are 0 everywhere, scores may be
+        # missing, and too many would pass for the first few of a list
+        rounded = 0.005 * classes if named == classes else 0.0
+        if np.all(abs(sums - 1) <= max(0.02, rounded)):
             return Answers(values, "probabilities", classes)
         if named < classes and np.all(sums > 0):
             return Answers(values, "top-k", named)
@@ -129,7 +132,10 @@ def from_rows(rows: list[Row], classes: int, where: str = "The service") -> Answ
         return Answers(outputs, "labels", 1)
     for output, row in zip(outputs, rows, strict=True):
         output[list(row)] = list(row.values())
-    if any(len(row) < classes for row in rows):  # up to rounding they are between 0 and 1
+    if any(len(row) < classes for row in rows):
+        odd = abs(outputs - 0.5) > 0.5 + ROUNDING  # of rows that name all classes too
+        problem = f"names some of the classes only, with a score of {outputs[odd][:1]}"
+        refuse(f"{where} {problem}", {"; from 0 to 1 is needed then": bool(odd.any())})
         outputs = outputs.clip(min=0)
     k = min(len(row) for row in rows)
     # an answer that names every class is a full one, whatever its shape

@@ -74,12 +74,12 @@ def build(name: str, channels: int, classes: int, folder: Path = Path()) -> nn.M
             raise TypeError(f"a torch.nn.Module is needed and no {type(network).__name__}")
     except UserError:
         raise
-    except Exception as error:  # whatever a library or the owner's module raises
+    except (Exception, SystemExit) as error:  # whatever a library or the owner's module raises
         raise UserError(f"{what} gives no network ({named(error)}).") from None
     return network
 
 
-def named(error: Exception) -> str:
+def named(error: BaseException) -> str:
     """An error of somebody else's code, with its kind."""
     return f"{type(error).__name__}: {summary(error)}"
 
@@ -132,13 +132,16 @@ def _transformers(channels: int, classes: int, folder: Path) -> nn.Module:
         content = read_bytes(unlinked(path), LARGEST_CONFIG)
         settings = json.loads(content, object_pairs_hook=once)
         kind = str(settings["model_type"])
-        large = max(_numbers(settings), default=0)
+        # one that is no number compares with none
+        large = [number for number in _numbers(settings) if not number <= LARGEST_SETTING]
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is no Hugging Face config ({named(error)}).") from None
     known = ", ".join(TRANSFORMERS)
     problems = {
         f" describes a {plain(kind)!r}; read are {known}": kind not in TRANSFORMERS,
-        f" holds {large:g}; at most {LARGEST_SETTING:,} is accepted": large > LARGEST_SETTING,
+        f" holds {', '.join(map(str, large[:1]))}; at most {LARGEST_SETTING:,} is accepted": (
+            bool(large)
+        ),
     }
     refuse(path, problems)
     values = {k: v for k, v in settings.items() if k not in UNREAD and not k.startswith("_")}

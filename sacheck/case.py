@@ -4,6 +4,7 @@ import csv
 import inspect
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_type_hints
@@ -144,10 +145,14 @@ def from_service(own: Fingerprint, url: str, how: Service, log: Path) -> Queried
     from . import service
 
     class_names = own.manifest.class_names
-    rows = service.ask(url, how, _probes(own, own.names), class_names, log, own.commitment)
-    origin = {"kind": "service", "url": url, "log": log.name, "log sha256": files.sha256(log)}
-    # the address may name variables, whose values stay unsaid
-    host = urlsplit(url).hostname or "service"
+    host = "service"
+    with suppress(ValueError):  # the address may name variables, whose values stay unsaid
+        host = urlsplit(url).hostname or host
+    busy = f"Another sacheck query writes {log}; wait until it has ended, or give another --out."
+    with files.locked(log, busy):
+        rows = service.ask(url, how, _probes(own, own.names), class_names, log, own.commitment)
+        proof = files.sha256(log)
+    origin = {"kind": "service", "url": url, "log": log.name, "log sha256": proof}
     return Queried(answers.from_rows(rows, len(class_names)), origin, url, host)
 
 
@@ -248,12 +253,12 @@ def open_cases(
         for path in _inside(paths, (".json",), "make files of answers with query"):
             given, record = answers.read(path, commitment, own.names, classes)
             content = given.outputs.tobytes()
-            if path.stem in origins:
-                raise UserError(f"{path}: there is a model {path.stem!r} already; rename one.")
+            if (name := readable(path.stem)) in origins:
+                raise UserError(f"{path}: there is a model {name!r} already; rename one.")
             if content in seen:
                 raise UserError(f"{path} holds {seen[content]}.")
             seen[content] = f"the same answers as {path}; each model counts once"
-            found[path.stem], origins[path.stem] = given, record.origin
+            found[name], origins[name] = given, record.origin
             hashes.update(_hashes(part, path, record))
         return found
 
@@ -320,7 +325,7 @@ def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
     for path in paths:
         other = named.setdefault(path.stem, path)
         twin = path.name if path.parent == other.parent else path
-        refuse(f"{other} and {twin} would have one answers file", {"": other is not path})
+        refuse(f"{other} and {twin} have one name", {"; rename one": other is not path})
     return named
 
 
@@ -340,7 +345,7 @@ def _inside(paths: Sequence[Path], endings: tuple[str, ...], advice: str) -> lis
 
 def _hashes(part: str, path: Path, record: Record) -> dict[str, str]:
     """SHA-256 of a file of answers, and of what they were made from."""
-    origin, file = record.origin, f"{part} {path.name}"
+    origin, file = record.origin, f"{part} {readable(path.name)}"
     source = origin.get("file", origin.get("log", ""))
     made_from = [value for key, value in origin.items() if "sha256" in key]
     return {file: files.sha256(path)} | {

@@ -8,6 +8,8 @@ from typer import Argument, Option
 
 from sacutils.files import run_command
 
+from .text import say
+
 EXIT_CODES = """Exit codes: 0 done, or *no evidence of derivation*; 1 bad input, told in one
 sentence; 2 wrong use of the command line; 3 *derivation*; 4 *not decidable*."""
 EXAMPLES = {
@@ -171,7 +173,7 @@ def fingerprint(
     output: Output = None,
 ) -> None:
     """Make a fingerprint folder from your model, and print the commitment to publish."""
-    print(called("fingerprint", locals()).text)
+    say(called("fingerprint", locals()).text)
 
 
 @app.command(epilog=EXAMPLES["enrol"])
@@ -211,7 +213,7 @@ def enrol(
     The cost is printed before the first training. A run that breaks off goes on with the same
     command.
     """
-    print(called("enrol", locals()).text)
+    say(called("enrol", locals()).text)
 
 
 @app.command(epilog=EXAMPLES["query"])
@@ -237,7 +239,7 @@ def query(
     A query of a service that breaks off goes on where it stopped when the same command is given
     again: every call is kept in a log beside the answers.
     """
-    print(called("query", locals()).text)
+    say(called("query", locals()).text)
 
 
 @app.command(epilog=EXAMPLES["verify"])
@@ -266,15 +268,15 @@ def verify(
     if len(suspect) == 1:
         judged = [called("verify", {"folder": folder, "suspect": suspect[0]} | given | results)]
         for name, value in case.facts(judged[0]).items():
-            print(f"{name + ':':34s}{value}")
+            say(f"{name + ':':34s}{value}")
     else:
         case.refuse_unused({f"--{name}": path for name, path in results.items()}, SEVERAL)
         judged = called("verify_each", {"folder": folder, "suspects": suspect} | given)
         for path, each in zip(suspect, judged, strict=True):
-            print(f"{each.verdict.p:<8.2g}{each.verdict.verdict:28s}{path}")
+            say(f"{each.verdict.p:<8.2g}{each.verdict.verdict:28s}{path}")
         level = judged[0].verdict.alpha
         what = f"each at the level {level:g}: of {len(judged)} innocent suspects, about"
-        print(f"p-value and verdict, {what} {level * len(judged):.1g} are accused.")
+        say(f"p-value and verdict, {what} {level * len(judged):.1g} are accused.")
     codes = {case.verdict.EXIT_CODES[each.verdict.verdict] for each in judged}
     raise typer.Exit(next(code for code in (3, 4, 0) if code in codes))
 

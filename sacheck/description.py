@@ -114,8 +114,9 @@ class Service(Strict):
     @classmethod
     def _prepared(cls, values: dict[str, Any]) -> dict[str, Any]:
         # a value that is refused is quoted, and one of a header may be a password
-        if not all(isinstance(value, str) for value in values.get("headers", {}).values()):
-            raise ValueError("each of headers is a text")
+        headers = values.get("headers", {})
+        if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
+            raise ValueError("headers are texts by name")
         one = values.get("single") is True or values.get("body") == "raw"
         return {"batch": 1} | values if one else values
 
@@ -190,6 +191,8 @@ def load_service(described: str | Path, replaced: Mapping[str, Any] | None = Non
             values = {k: v for k, v in values.items() if k not in NUMBERS}
         if "label" in own:
             values = {k: v for k, v in values.items() if k not in SCORES}
+        if "scores" in own:
+            values.pop("label", None)
         return Service.model_validate(values | own | dict(replaced or {}))
     except pydantic.ValidationError as error:
         raise UserError(plain(sentence(error, name), 400) + ".") from None

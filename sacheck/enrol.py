@@ -19,7 +19,7 @@ from . import answers, case, fingerprint, trainers, verdict
 from .answers import Answers
 from .architectures import named
 from .images import Pool, encode
-from .text import plain, refuse
+from .text import plain, refuse, say
 from .trainers import Trainer
 from .weights import ModelFile, Preprocessing, digest
 
@@ -142,7 +142,10 @@ def brought(
         for name, model in files_of([path]).items():
             refuse(f"--pseudo-theft {name} is given twice", {"": name in thefts})
             thefts[name] = Theft(model, teacher, "those brought")
-    return Models(siblings, files_of(control), thefts)
+    controls = files_of(control)
+    twice = ", ".join(controls.keys() & thefts.keys())
+    refuse(f"{twice} is a control and a rehearsed theft", {"; rename one": twice != ""})
+    return Models(siblings, controls, thefts)
 
 
 def train(
@@ -166,8 +169,8 @@ def train(
         for t in trainings
     }
     missing = [t for t in trainings if not model_of[t.name].path.exists()]
-    print(f"{len(trainings)} trainings, {len(missing)} to do.", flush=True)
-    expected = _foreseen(folder, source, trainer, data, reserve, class_names, missing)
+    say(f"{len(trainings)} trainings, {len(missing)} to do.")
+    expected = _foreseen(folder, source, trainer, data, reserve, class_names, missing, ending)
     asked: dict[str, np.ndarray] = {}
     done = spent = 0.0
     for number, training in enumerate(missing, start=1):
@@ -184,7 +187,7 @@ def train(
         taken = time.monotonic() - start
         spent, done = spent + taken, done + expected.pop(training.name)
         left = _told(sum(expected.values()) * spent / done)
-        print(f"{out.stem}: {taken:.1f} s, {number} of {len(missing)}, {left} left", flush=True)
+        say(f"{out.stem}: {taken:.1f} s, {number} of {len(missing)}, {left} left")
         if training.teacher:
             shutil.rmtree(learned)
 
@@ -207,6 +210,7 @@ def _foreseen(
     reserve: Pool,
     class_names: list[str],
     missing: Sequence[Training],
+    ending: str,
 ) -> dict[str, float]:
     """Seconds that each training will take, and the sentence that says so: a part that is the same
     for all and a part for each image, from trainings on some of the images, which are kept in
@@ -227,11 +231,12 @@ def _foreseen(
                     for i, each in enumerate(inside[::every]):
                         shutil.copy(each, trial / "data" / name / f"{i:06d}{each.suffix}")
                         count += 1
-                start, out = time.monotonic(), trial / f"trial{source.path.suffix}"
+                start, out = time.monotonic(), trial / f"trial{ending}"
                 _run(trainer, trial / "data", 0, source, out, reserve, class_names)
                 found.append((count, time.monotonic() - start))
         except UserError as error:
-            print(f"What they will take is known after the first, not before: {error}", flush=True)
+            say(f"What they will take is known after the first, not before: {error}")
+            shutil.rmtree(trial, ignore_errors=True)
             return dict.fromkeys(sizes, 1.0)
         (few, fast), (many, slow) = found[-2:]
         each_image = min(max(0.0, slow - fast) / max(1, many - few), slow / many)
@@ -242,7 +247,7 @@ def _foreseen(
     if missing:
         space = len(missing) * source.path.stat().st_size + reserve.images.pixels.nbytes
         told = f"They will take about {_told(sum(expected.values()))} and {space / 1e6:.1f} MB of"
-        print(f"{told} disk. If this is broken off, the same command goes on.", flush=True)
+        say(f"{told} disk. If this is broken off, the same command goes on.")
     return expected
 
 
@@ -294,7 +299,7 @@ def _run(
             trainer(data, seed, part)
         except UserError:
             raise
-        except Exception as error:  # whatever the owner's code raises
+        except (Exception, SystemExit) as error:  # whatever the owner's code raises
             traceback.print_exc()
             problem = str(error) if isinstance(error, trainers.Failed) else named(error)
             part.unlink(missing_ok=True)
@@ -325,6 +330,10 @@ def measure(
         recorded = [case.recorded(model, len(class_names)) for model in members]
         fingerprint.make(folder / "fp", recorded, pool, class_names, "contested", settings)
     own = fingerprint.load(folder / "fp")
+    for part, kept in (("controls", models.controls), ("thefts", models.thefts)):
+        left = sorted(p.name for p in folder.glob(f"{part}/*.json") if p.stem not in kept)
+        what = f"{folder / part} holds {', '.join(left[:3])}, which is not among those given"
+        refuse(what, {"; remove it": bool(left)})
 
     def given(part: str, name: str, model: ModelFile) -> Answers:
         out = folder / part / f"{name}.json"

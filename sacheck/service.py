@@ -27,7 +27,7 @@ from sacutils.files import UserError
 
 from .answers import Row, check_row
 from .description import Odd, Service, answer_of, check_unit, document, rows_of, written
-from .text import plain, read_bytes, summary
+from .text import plain, read_bytes, say, summary
 
 LARGEST_RESPONSE = 8 * 2**20
 LARGEST_WAIT = 900
@@ -171,7 +171,7 @@ def try_one(
     service: Service,
     probes: dict[str, bytes],
     class_names: list[str],
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> list[Row]:
     """Send one request with some probes, and say in lines what went out and what came back, the
     latter shortened and neither with a secret; returns the answers as they were understood.
@@ -352,6 +352,7 @@ def _address(url: str) -> URL:
     try:
         parsed = URL(address)
         usable = parsed.scheme in ("http", "https") and parsed.host and parsed.port
+        (parsed.host or "").encode("idna")  # as it is looked up
     except ValueError:
         usable = False
     if not usable or re.search(r"\s", address):

@@ -5,13 +5,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sacutils.files import UserError
+from sacutils.files import UserError, printable
 
 
 def plain(text: object, most: int = 60) -> str:
     """A stranger's text shortened to a part of one line that can stand inside a sentence."""
     line = "".join(filter(str.isprintable, str(text).partition("\n")[0]))
     return line[:most].replace(". ", ".").rstrip(". ")
+
+
+def say(text: str) -> None:
+    """Print text that may hold a stranger's."""
+    print(printable(text), flush=True)
 
 
 def readable(name: str) -> str:
@@ -25,7 +30,7 @@ def number(text: str) -> float:
     return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
-def summary(error: Exception) -> str:
+def summary(error: BaseException) -> str:
     """The first line of what a parser or a stranger's module says."""
     return plain(str(error).strip(), 160) or type(error).__name__
 

@@ -1,7 +1,6 @@
 """The owner's training as something to call: a command, a function of their own, or ours."""
 
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sacutils import training
-from sacutils.files import UserError
+from sacutils.files import UserError, words_of
 from sacutils.profiles import Recipe
 
 from . import architectures
@@ -45,7 +44,7 @@ def trainer(
     if re.fullmatch(r"[\w.]+:\w+", text):
         try:
             return architectures.own_function(*text.split(":"))
-        except Exception as error:  # whatever the owner's module raises
+        except (Exception, SystemExit) as error:  # whatever the owner's module raises
             found = architectures.named(error)
             raise UserError(f"The training {plain(text)!r} cannot be imported ({found}).") from None
     what = f"The training command {plain(text)!r} "
@@ -53,7 +52,7 @@ def trainer(
     lacks = f"lacks {' and '.join(absent)}; it is run for a folder of images, a seed and a file to "
     refuse(what + lacks, {"write": bool(absent)})
     try:
-        words = shlex.split(text)
+        words = words_of(text)
     except ValueError as error:
         raise UserError(f"{what}is no command line ({summary(error)}).") from None
 

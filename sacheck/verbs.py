@@ -3,7 +3,6 @@
 anything is not accepted or an option has no effect.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,9 +87,11 @@ def fingerprint(
         raise UserError(f"{what}; without them choose another --kind, such as source.")
     if kind != "w":
         case.refuse_unused({"--surrogate": surrogate or None}, f"with --kind {kind}")
+    case.require_free(Path(folder))
     how = case.preparation(preparation or {})
     models = [ModelFile(Path(model), architecture, how)]
     relatives = case.weight_files([Path(path) for path in sibling])
+    case.by_stem(relatives)
     models += [case.member(path, architecture, how) for path in relatives]
     theirs = surrogate_architecture or architecture
     others = [case.member(Path(path), theirs, how) for path in surrogate]
@@ -252,7 +253,7 @@ def enrol(
         PUBLISH.format(made.commitment),
         "A suspect's answers, from sacheck query, are judged by:",
     ]
-    return Enrolled(made, measured, "\n".join([*lines, shlex.join(judge)]))
+    return Enrolled(made, measured, "\n".join([*lines, files.quoted(judge)]))
 
 
 def query(
@@ -344,6 +345,8 @@ def verify(
         raise UserError(f"--report {report} is not accepted; it is written to a .html file.")
     for path in filter(None, (out, report)):
         case.require_free(Path(path))
+    if out is not None and Path(out).suffix != ".json":
+        raise UserError(f"--out {out} is not accepted; it is written to a .json file.")
     (judged,) = verify_each(folder, [suspect], **given)
     if report is not None:
         from .report import page
@@ -367,7 +370,7 @@ def verify_each(
     """Judge the answers of some suspects, which :func:`query` wrote, each by itself, as
     :func:`sacheck.case.open_cases` does; `commitment` is the published one.
 
-    What all have in common is read and computed once. With many suspects, some innocent ones are
+    What all have in common is read once. With many suspects, some innocent ones are
     accused: on average `alpha` times their number.
     """
     if alpha is not None and not 0.001 <= alpha <= 0.5:

@@ -124,8 +124,10 @@ def by_siblings(
         for name, (theft, teacher) in thefts.items():
             rehearsed = siblings.sibling_test(scores([theft]), known, list(members).index(teacher))
             found[name] = bool(rehearsed.p <= alpha)
-        others = known[siblings.all_but_one(len(known))]
-        false = siblings.sibling_test(known, others, None).p <= alpha
+        # control by control, for all at once take a multiple of the memory of each
+        rest = siblings.all_but_one(len(known))
+        alone = [siblings.sibling_test(known[i], known[rest[i]], None).p for i in range(len(known))]
+        false = torch.stack(alone) <= alpha
         theirs = siblings.residuals(asked, known)
         innocent = siblings.control_residuals(known)[:, 0].tolist()
         for i, number in enumerate(here):

@@ -459,15 +459,23 @@ def _run_onnx(
     with tempfile.TemporaryDirectory(prefix="sacheck-") as folder:
         np.save(Path(folder) / "input.npy", images.numpy())
         _isolated(path, folder, settings, f"{len(images)} images")
-        try:
-            # mapped, so that a header which claims a huge shape allocates nothing
-            values = np.load(Path(folder) / "output.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            values = None
-        given = usable(values, len(images), classes)
-        if given is None:
-            raise UserError(f"{path} {_ending(0)}.")
-        return np.array(given)
+        given = _written(Path(folder) / "output.npy", len(images), classes)
+    if given is None:
+        raise UserError(f"{path} {_ending(0)}.")
+    return given
+
+
+def _written(path: Path, count: int, classes: int) -> np.ndarray | None:
+    """A copy of what the process wrote, if it can be used. Nothing of the file stays open, for
+    Windows deletes none that is.
+    """
+    try:
+        # mapped, so that a header which claims a huge shape allocates nothing
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    given = usable(values, count, classes)
+    return None if given is None else np.array(given)
 
 
 def _isolated(path: Path, folder: str, settings: dict[str, Any], what: str) -> bytes:

@@ -4,11 +4,14 @@ import datetime
 import errno
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import re
+import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -62,6 +65,9 @@ def is_clutter(name: str) -> bool:
 
 def run_command(app: Callable[[], Any]) -> None:
     """Run a command line; bad input is one sentence on standard error and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Windows may not know a character
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:
@@ -76,10 +82,30 @@ def run_command(app: Callable[[], Any]) -> None:
         sentence = "Memory ran out; close other programs, or run fewer jobs at once (CORES=1)."
     else:
         return
-    # whatever text of a stranger the sentence holds, it is one line and steers no terminal
-    sentence = "".join(c if c.isprintable() else " " for c in sentence)
-    print(f"Error: {sentence}", file=sys.stderr)
+    print(f"Error: {printable(sentence, keep='')}", file=sys.stderr)
     sys.exit(1)
+
+
+def printable(text: str, keep: str = "\n") -> str:
+    """A text, which may hold a stranger's, such that it steers no terminal; of what does not print
+    only `keep` stays.
+    """
+    return "".join(c if c.isprintable() or c in keep else " " for c in text)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a command line, quoted as in this system's shell: backslashes are parts of paths
+    on Windows. A ValueError if a quote stays open.
+    """
+    words = shlex.shlex(text, posix=True, punctuation_chars=False)
+    words.whitespace_split, words.commenters = True, ""
+    words.escape = "" if os.name == "nt" else words.escape
+    return list(words)
+
+
+def quoted(words: list[str]) -> str:
+    """Words as one command for this system's shell."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def sha256(path: Path) -> str:

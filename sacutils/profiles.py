@@ -3,6 +3,7 @@
 This module imports no torch, so that a command line can refuse a profile at once.
 """
 
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import pydantic
@@ -325,6 +326,11 @@ class Profile(Strict):
         if (most := self.probes.contested[-1]) > pool:
             there = f"the {pool} views of the images in splits.probe and splits.reserve"
             raise ValueError(f"probes.contested asks for {most}, more than {there}; ask for fewer")
+        for share in zoo.overlaps if zoo.overlap else ():
+            wanted = round(share * round(zoo.attacker_share * self.splits.attacker))
+            if wanted > self.splits.owner:
+                theirs = f"zoo.overlaps: {share:g} of a stranger's images are {wanted}"
+                raise ValueError(f"{theirs}, more than splits.owner = {self.splits.owner}")
         if self.recipes.source.watermark is not None:
             _watermark_fits(self.recipes.source.watermark, data)
         return self
@@ -435,15 +441,17 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
         raise UserError(f"{path.name}: full_run = {more!r} holds no values by dotted path.")
     # a seed that is the profile's own is the same run, whether it was given or not
     own = {key: values.get(key, Profile.model_fields[key].default) for key in ("seed", "full")}
-    given = (overrides or {}).items()
-    overrides = {key: value for key, value in given if key not in own or value != own[key]}
+    given = dict(overrides or {})
+    with suppress(pydantic.ValidationError, KeyError):  # y and off are truth values too
+        given["full"] = pydantic.TypeAdapter(bool).validate_python(given["full"])
+    overrides = {key: value for key, value in given.items() if key not in own or value != own[key]}
     where = f"profile {name!r}, full_run"
     for field in own.keys() & more.keys():
         raise UserError(f"{where}: {field} has no effect there; remove it.")
     larger = _replaced(values, more, where)
     if more:
         _checked(larger, name, {}, where)
-    full = overrides.get("full", own["full"])
+    full = overrides.get("full", own["full"]) is True
     profile = _checked(larger if full else values, name, overrides, f"profile {name!r}")
     for key, variant in profile.variants.items():
         origin = f"profile {name!r}, variant {key!r}"

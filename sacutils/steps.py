@@ -309,11 +309,16 @@ def recipe_of(profile: Profile, step: str) -> Recipe:
 
 
 def regime(profile: Profile) -> str:
-    """Whether the source was trained on images that were shifted as a thief's queries are."""
-    source, queries = profile.recipes.source.pad, profile.recipes.extract_label.pad
+    """Whether the source was trained on images that were shifted and flipped as a thief's queries
+    are.
+    """
+    recipes = (profile.recipes.source, profile.recipes.extract_label)
+    source, queries = ((recipe.pad, recipe.flip) for recipe in recipes)
     if source == queries:
         return "one augmentation"
-    return "source without augmentation" if source == 0 else "source and thieves shift differently"
+    return (
+        "source without augmentation" if source[0] == 0 else "source and thieves shift differently"
+    )
 
 
 def image_count(profile: Profile, step: str) -> int:

@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from sacbook import compare
+from sacbook import compare, jobs, status
+from sacbook.jobs import Job
 from sacutils import correlation, steps
 from sacutils.files import UserError
 from sacutils.probes import PUBLISHED
+from sacutils.profiles import Profile
 from sacutils.run import Run, open_run
 from sacutils.studies import tables
 
@@ -44,6 +46,13 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Run]:
         (run.folder / "tables").mkdir(parents=True)
         (run.folder / "tables" / "sac_auc.csv").touch()
     monkeypatch.setattr(tables, "distances", lambda run: known[run.folder])
+
+    def outdated(profile: Profile, plan: dict) -> dict[str, tuple[str, ...]]:
+        there = (tmp_path / profile.run_name / "tables" / "sac_auc.csv").exists()
+        return {} if there else {"tables": ("missing",)}
+
+    monkeypatch.setattr(jobs, "plan", lambda profile: {"tables": Job((), "", "")})
+    monkeypatch.setattr(status, "outdated", outdated)
     return runs
 
 

@@ -1,5 +1,6 @@
 """Pages of notebooks that ran with other values than the book's, read in a browser."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from sacbook import pages, parameters
-from sacutils.files import home
+from sacutils.files import UserError, home
 from sacutils.profiles import load_profile
 
 from . import browser
@@ -114,12 +115,13 @@ def small(small_home: Path) -> Path:
     changed = parameters.changes(notebook, own, *profiles)
     assert pages.page_name("01_small", changed) == PAGE
     values = own | {"overrides": {"seed": 1}}
-    pages.execute(notebook, run / "custom" / f"{PAGE}.ipynb", values, changed=changed)
+    note = {"made_of": pages.made_of("01_small", load_profile("smoke"))}
+    pages.execute(notebook, run / "custom" / f"{PAGE}.ipynb", values, changed=changed, **note)
     changed = {"count": (5, 1)}
     pages.execute(
-        notebook, run / "custom" / "01_small--count-5.ipynb", {"count": 5}, changed=changed
+        notebook, run / "custom" / "01_small--count-5.ipynb", {"count": 5}, changed=changed, **note
     )
-    return pages.custom_pages(run / "custom", "smoke")
+    return pages.custom_pages(run / "custom", load_profile("smoke"))
 
 
 def words(text: str) -> str:
@@ -186,11 +188,42 @@ def test_without_a_book_references_are_words(small, session, tmp_path):
     for suffix in ("ipynb", "json"):
         name = f"01_small--count-5.{suffix}"
         shutil.copy(small.parent / name, tmp_path / name)
-    html = pages.custom_pages(tmp_path, "not-made")
+    # the book of another run, which has not been made
+    path, other = tmp_path / "01_small--count-5.json", load_profile("smoke", {"seed": 9})
+    record = json.loads(path.read_text()) | {"made_of": pages.made_of("01_small", other)}
+    path.write_text(json.dumps(record))
+    html = pages.custom_pages(tmp_path, other)
     _, text = facts(session, html, "01_small--count-5.html")
     assert "Divide by 5 probes; see The other page and Guan et al. (2022)." in text
     assert "(book:" not in text.partition("has not been made here")[2]
     assert "_build" not in (html / "01_small--count-5.html").read_text(encoding="utf-8")
+
+
+def test_a_page_whose_chapter_has_changed_says_so_and_one_that_cannot_be_shown_is_left_out(
+    small, session, tmp_path, capsys
+):
+    for suffix in ("ipynb", "json"):
+        for name in (PAGE, "01_small--count-5"):
+            shutil.copy(small.parent / f"{name}.{suffix}", tmp_path / f"{name}.{suffix}")
+    record = json.loads((tmp_path / f"{PAGE}.json").read_text())
+    (tmp_path / f"{PAGE}.json").write_text(json.dumps(record | {"made_of": "of another day"}))
+    broken = tmp_path / "01_small--count-5.ipynb"
+    text = broken.read_text(encoding="utf-8")
+    broken.write_text(text.replace("{cite:t}`guan2022sac`", "{cite:t}`nobody2022`"))
+    book = load_profile("smoke")
+    html = pages.custom_pages(tmp_path, book)
+    assert "01_small--count-5.ipynb is left out" in capsys.readouterr().out
+    assert not (html / "01_small--count-5.html").exists()
+    _, shown = facts(session, html, f"{PAGE}.html")
+    assert "has changed since: execute this page again" in shown and "(book:" not in shown
+    with pytest.raises(UserError, match="nobody2022"):
+        pages.custom_pages(tmp_path, book, "01_small--count-5")
+    # what was made of a page goes with it
+    for suffix in ("ipynb", "json"):
+        (tmp_path / f"{PAGE}.{suffix}").unlink()
+    broken.write_text(text)
+    html = pages.custom_pages(tmp_path, book)
+    assert not (html / f"{PAGE}.html").exists() and (html / "01_small--count-5.html").exists()
 
 
 def test_an_index_lists_all_pages_of_the_run(small, session):
@@ -251,9 +284,10 @@ def _every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         assert len(changed) == 2
         output = folder / f"{pages.page_name(name, changed)}.ipynb"
         values = {"profile": "smoke", "overrides": overrides} | own
-        pages.execute(notebook, output, values, changed=changed)
+        note = {"made_of": pages.made_of(name, plain)}
+        pages.execute(notebook, output, values, changed=changed, **note)
         made[name] = output
-    built = pages.custom_pages(folder, "smoke")
+    built = pages.custom_pages(folder, load_profile("smoke"))
     return {name: built / f"{output.stem}.html" for name, output in made.items()}
 
 

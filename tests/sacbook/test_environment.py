@@ -142,10 +142,11 @@ def step(name: str) -> str:
     return next(step["run"] for step in steps if name in (step.get("id"), step.get("name")))
 
 
+@pytest.mark.parametrize("behind", ["", "  # our copy"])
 @pytest.mark.parametrize("url", ["", "https://github.com/someone/book"])
-def test_publishing_reads_the_address_from_the_configuration(url, tmp_path):
+def test_publishing_reads_the_address_from_the_configuration(url, behind, tmp_path):
     text = (ROOT / "_config.yml").read_text(encoding="utf-8")
-    text, count = re.subn(r'(?m)^  url: ".*"$', f'  url: "{url}"', text)
+    text, count = re.subn(r'(?m)^  url: ".*"$', f'  url: "{url}"{behind}', text)
     assert count == 1
     (tmp_path / "_config.yml").write_text(text, encoding="utf-8")
     environment = os.environ | {"GITHUB_OUTPUT": str(tmp_path / "output")}

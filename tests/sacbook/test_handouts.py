@@ -2,6 +2,7 @@
 
 import ast
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,9 +140,17 @@ def test_the_checker_needs_nothing_of_the_book(tmp_path):
         if handouts.part_of(cell) == "solution" and cell.cell_type == "code":
             cell.source = "import sys\nsys.exit(0)"
     nbformat.write(cheat, tmp_path / "cheat.ipynb")
+    # letters that no Windows code page has
+    right = nbformat.read(paths[1], 4)
+    for cell in right.cells:
+        if handouts.part_of(cell) == "solution" and cell.cell_type == "code":
+            cell.source = f"σ = '猫'\n{cell.source}"
+    nbformat.write(right, paths[1])
     checker = Path(handouts.__file__).with_name("points.py")
     command = [sys.executable, checker, *paths, tmp_path / "cheat.ipynb"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    pipes = {"capture_output": True, "text": True, "env": ascii_only}
+    done = subprocess.run(command, cwd=tmp_path, check=True, **pipes)
     assert [line.split()[-3:] for line in done.stdout.splitlines() if "checked" in line] == [
         ["2", "of", "2"],
         ["0", "of", "2"],

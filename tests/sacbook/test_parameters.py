@@ -119,6 +119,29 @@ def test_a_cell_that_breaks_the_rules_is_refused(line, words):
         parameters.of_cell(line)
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("x = (", "no Python"),
+        ("x = 1  # one of a, b", "comment"),
+        ("x = 1.0  # 1.2.3 to 5", "1.2.3"),
+    ],
+)
+def test_what_is_no_python_or_no_bound_is_one_sentence(source, words):
+    with pytest.raises(UserError, match=words):
+        parameters.of_cell(source)
+
+
+def test_a_value_in_quotes_is_a_text_and_none_is_given_twice():
+    assert parameters.parse(["-p", "x", '"2024"', "-p", "y", "'a b'", "-p", "z", "it's"]) == {
+        "x": "2024",
+        "y": "a b",
+        "z": "it's",
+    }
+    with pytest.raises(UserError, match="'x' is given twice"):
+        parameters.parse(["-p", "x", "1", "-p", "x", "2"])
+
+
 def test_filling_keeps_comments_and_other_lines():
     filled = parameters.fill(
         CELL, {"bar": 0.9, "probe_set": "m", "shares": [0.1], "overrides": {"seed": 1}}

@@ -81,6 +81,10 @@ def test_a_browser_prints_the_document_once(html, tmp_path):
     first = target.stat().st_mtime_ns
     printed.pdf(html, target)
     assert target.stat().st_mtime_ns == first
+    # a picture keeps its name when it changes
+    (html / "_static" / "picture.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    printed.pdf(html, target)
+    assert target.stat().st_mtime_ns > first
 
 
 def test_a_shadow_makes_no_image_of_its_box(html, tmp_path):
@@ -110,13 +114,14 @@ def test_without_a_book_there_is_no_pdf_and_no_archive(tmp_path, refused):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_archive_says_what_is_in_it_and_what_is_not(html, tmp_path):
+def test_the_archive_says_what_is_in_it(html, tmp_path, refused):
     (tmp_path / "handouts").mkdir()
     (tmp_path / "handouts" / "exam.md").write_text("1")
     parts = {"book": (html, "The book"), "handouts": (tmp_path / "handouts", "Hand-outs")}
     parts["book/preface.html"] = (html / "preface.html", "The preface")
-    parts["slides"] = (tmp_path / "slides", "Slides")
-    assert offline.pack(parts, tmp_path / "all.zip") == ["slides"]
+    absent = parts | {"slides": (tmp_path / "slides", "Slides")}
+    refused(lambda: offline.pack(absent, tmp_path / "all.zip"), "slides", "does not exist")
+    offline.pack(parts, tmp_path / "all.zip")
     shutil.unpack_archive(tmp_path / "all.zip", tmp_path)
     page = (tmp_path / "all" / "index.html").read_text()
     links = ["book/index.html", "handouts/", "book/preface.html"]

@@ -35,7 +35,7 @@ def folder(plan, tmp_path, monkeypatch) -> Path:
         put(run / job.output, seconds=10.0, made_from=job.digest)
         for spec, path in jobs.work(PROFILE, name):
             put(path, step=spec.step, architecture=spec.architecture, seconds=120.0)
-    for product in status.PRODUCTS.values():
+    for product in (product for several in status.PRODUCTS.values() for product in several):
         path = run / product.format(home=tmp_path, run="smoke")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -78,10 +78,12 @@ def test_a_record_that_says_nothing_makes_its_job_again(folder, plan, text):
     assert status.outdated(PROFILE, plan)["explorer"] in [("not recorded",), ("missing",)]
 
 
-@pytest.mark.parametrize("job", status.PRODUCTS)
-def test_what_somebody_removed_is_missing(folder, plan, job):
-    product = status.PRODUCTS[job].format(home=files.home(), run="smoke")
-    (folder / product).unlink()
+EVERY = [(job, product) for job, several in status.PRODUCTS.items() for product in several]
+
+
+@pytest.mark.parametrize(("job", "product"), EVERY)
+def test_what_somebody_removed_is_missing(folder, plan, job, product):
+    (folder / product.format(home=files.home(), run="smoke")).unlink()
     assert status.outdated(PROFILE, plan) == {job: ("missing",)}
 
 

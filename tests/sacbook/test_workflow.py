@@ -473,6 +473,9 @@ def test_launch_holds_what_binder_and_colab_need(finished, tmp_path):
     assert (target / "pyproject.toml").exists() and (target / "profiles/smoke.yaml").exists()
     assert (target / "runs/smoke/tables/headline.json").exists()
     assert not (target / "_build").exists()
+    zoo = {path.name for path in (target / "runs/smoke/zoo").iterdir()}
+    specs = [each for name in jobs.names(PROFILE) for each in jobs.work(PROFILE, name)]
+    assert zoo == {name for _, path in specs for name in (path.name, f"{path.stem}.json")}
 
 
 def test_the_package_works_from_site_packages(tmp_path):

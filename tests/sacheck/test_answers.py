@@ -61,6 +61,25 @@ def test_rows_of_a_service_keep_their_kind():
     assert answers.from_rows(SHARES.tolist(), 3)[1:] == ("probabilities", 3)
 
 
+@pytest.mark.parametrize("classes", [30, 100, 1000])
+def test_the_first_scores_of_many_classes_are_no_full_probabilities(classes):
+    full = np.random.default_rng(0).dirichlet(np.full(classes, 0.1), 40)
+    kept = np.sort(full, 1)[:, [-8]]
+    top = np.where(full >= kept, full, 0)
+    assert answers.detect(full).form == answers.detect(full.round(6)).form == "probabilities"
+    assert answers.detect(top)[1:] == ("top-k", 8)
+    # whatever they miss, they are then compared with as many scores of the controls
+    assert answers.weakest([answers.detect(top), answers.detect(full)]) == ("top-k", 8)
+    even = np.random.default_rng(1).dirichlet(np.full(classes, 200.0), 40)
+    assert answers.detect(even.round(2 + (classes == 1000))).form == "probabilities"
+
+
+def test_where_some_answers_name_a_part_of_the_classes_all_are_scores_up_to_one(refused):
+    for row in ({0: 5.0, 1: 2.0, 2: 1.0}, {0: -5.0, 1: 2.0, 2: 1.0}):
+        refused(lambda row=row: answers.from_rows([row, {0: 0.9}], 3), "from 0 to 1", "service")
+    assert answers.from_rows([{0: 0.2, 1: 0.5, 2: 0.3}, {0: 0.9}], 3)[1:] == ("top-k", 1)
+
+
 def test_answers_of_several_kinds_are_refused(refused):
     refused(lambda: answers.from_rows([1, [0.1, 0.9]], 2), "several ways", "int", "list")
 
@@ -333,7 +352,9 @@ def test_tables_that_confuse_their_parsers_are_refused(tmp_path, refused):
     )
     refused(read("twice.csv"), "same name")
     (tmp_path / "empty.csv").touch()
-    refused(read("empty.csv"), "empty.csv")
+    refused(read("empty.csv"), "empty.csv", "one column 'probe'")
+    (tmp_path / "bare.csv").write_text("probe\n" + "".join(f"{name}\n" for name in NAMES))
+    refused(read("bare.csv"), "bare.csv", "the columns none")
     (tmp_path / "wide.csv").write_text("probe" + "," * 100_000 + "\n")
     refused(read("wide.csv"), "100,001 columns", "at most 8")
     (tmp_path / "steers.csv").write_text(

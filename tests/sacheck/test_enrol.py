@@ -192,8 +192,10 @@ def test_what_cannot_be_trained_is_one_sentence(cli, home, turned_down, tmp_path
     fails, silent = "false {data} {seed} {out}", "true {data} {seed} {out}"
     other = "sh -c 'cp toytrain.py $2' {data} {seed} {out}"
     (home / "toyodd.py").write_text(
-        "def train(data, seed, out):\n    print('ha')\n    data.seek()\n"
+        "def train(data, seed, out):\n    print('ha')\n    data.seek()\n\n\n"
+        "def leaves(data, seed, out):\n    raise SystemExit(0)\n"
     )
+    (home / "toyleaves.py").write_text("import sys\nsys.exit(0)\n")
     for number, (train, words) in enumerate(
         [
             ("python train.py {data} {out}", ["lacks {seed}"]),
@@ -201,6 +203,8 @@ def test_what_cannot_be_trained_is_one_sentence(cli, home, turned_down, tmp_path
             ("python 'x {data} {seed} {out}", ["no command line (No closing quotation)"]),
             ("absent:train", ["'absent:train' cannot be imported (ModuleNotFoundError"]),
             ("toyodd:train", ["sibling-00", "has no attribute 'seek'", ".log"]),
+            ("toyodd:leaves", ["sibling-00", "SystemExit", ".log"]),
+            ("toyleaves:train", ["'toyleaves:train' cannot be imported (SystemExit"]),
             (fails, ["sibling-00", "exit code 1", ".log"]),
             (other, ["neither safetensors nor ONNX", "sibling-00.part.safetensors"]),
             (silent, ["sibling-00", "nothing was written"]),

@@ -440,6 +440,8 @@ def test_no_redirect_is_followed(ask, server, refused, monkeypatch, status):
         "http://user:word/x@host/",
         "ftp://user:word@host/",
         "http://[bad/",
+        "http://a..b/",
+        f"http://{'a' * 64}/",
         "http://host/a. b\n",
     ],
 )

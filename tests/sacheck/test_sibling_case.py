@@ -254,6 +254,19 @@ def test_the_report_names_assumptions_and_attacks(cli, home, tmp_path):
     assert record["sha256"]["control control-00.json"] and len(record["origins"]) == 12
 
 
+def test_names_that_steer_terminals_or_are_no_text_are_told_as_text(cli, home, tmp_path):
+    suspect, page = tmp_path / "s\x1b[31m\udcff.json", tmp_path / "r.html"
+    try:
+        suspect.write_bytes((home / "a-models" / "student-a.json").read_bytes())
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes no such name")
+    code, said, error = cli("verify", "fp", suspect, *VERIFY, "--report", page)
+    assert code in (0, 3, 4), error
+    assert "\x1b" not in said + error and "[31m" in page.read_text(encoding="utf-8")
+    code, said, error = cli("verify", "fp", suspect, home / "a-models" / "stolen.json", *VERIFY)
+    assert code in (0, 3, 4) and "\x1b" not in said + error
+
+
 def test_wrong_uses_are_one_sentence(cli, home, tmp_path, turned_down):
     save(tmp_path, {"copy": SOURCE, "source": weights(99)})
     shutil.copy("a-siblings/sibling-03.json", tmp_path / "member.json")
@@ -276,7 +289,7 @@ def test_wrong_uses_are_one_sentence(cli, home, tmp_path, turned_down):
             fingerprint_of(
                 new, "--sibling", "siblings", "--sibling", "siblings/sibling-02.safetensors"
             ),
-            "gives the same labels",
+            "have one name; rename one",
         ),
         (
             fingerprint_of(

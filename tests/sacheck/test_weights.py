@@ -460,6 +460,9 @@ def test_a_hugging_face_config_names_sizes_and_nothing_else(tmp_path, monkeypatc
         ({"model_type": "timm_wrapper", "architecture": "hf-hub:a/b"}, "'timm_wrapper'", "resnet"),
         ({"auto_map": {}}, "no Hugging Face config"),
         ({"model_type": "vit", "hidden_size": 10**9}, "at most 65,536"),
+        # what is no number compares with none
+        ({"model_type": "vit", "eps": float("nan"), "hidden_size": 10**9}, "at most 65,536"),
+        ({"model_type": "vit", "depths": [float("inf")]}, "at most 65,536"),
         ({"model_type": "levit"}, "'levit'", "vit"),
         ({"model_type": "vit", "num_hidden_layers": 600}, "more than 200 modules"),
         ({"model_type": "efficientnet", "num_block_repeats": [300]}, "200 modules"),
