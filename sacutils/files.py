@@ -257,11 +257,10 @@ def matches(path: Path, digest: str) -> bool:
 
 def intact(path: Path, digest: str) -> bool:
     """As :func:`matches`; a file that is there and does not match is reported."""
-    if not path.exists() or not path.with_suffix(".json").exists():
-        return False
-    if fine := matches(path, digest):
-        return fine
-    print(f"{path.name} is damaged or out of date and is made again.")
+    if path.exists() and path.with_suffix(".json").exists():
+        if matches(path, digest):
+            return True
+        print(f"{path.name} is damaged or out of date and is made again.")
     return False
 
 

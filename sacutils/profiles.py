@@ -301,16 +301,14 @@ class Profile(Strict):
         grey = f"data.name = {data.name} has grey ones"
         if target.image_size != data.image_size:
             sizes = f"{target.image_size} is not data.image_size = {data.image_size}"
-            raise ValueError(
-                f"transfer.data.image_size = {sizes}; a model takes images of one size"
-            )
+            one = "a model takes images of one size"
+            raise ValueError(f"transfer.data.image_size = {sizes}; {one}")
         if (data.channels, target.channels) == (1, 3):
             colour = f"transfer.data.name = {target.name} has colour images"
             raise ValueError(f"{colour} and {grey}; choose a grey target ({', '.join(GREY)})")
         for field, value in zoo if data.channels == 1 else ():
-            names = [value] if isinstance(value, str) else value
-            listed = isinstance(names, list | dict)
-            if large := [name for name in names if name in get_args(Large)] if listed else []:
+            names = value if isinstance(value, list | dict) else [value]
+            if large := [name for name in names if name in get_args(Large)]:
                 colour = f"zoo.{field}: {large[0]} takes colour images"
                 raise ValueError(f"{colour} and {grey}; choose from {', '.join(get_args(Small))}")
         if zoo.source in WITHOUT_BATCH_NORMALISATION:
@@ -337,16 +335,12 @@ class Profile(Strict):
 
 
 def _watermark_fits(watermark: Watermark, data: DataSet) -> None:
-    field, first, second = (
-        "recipes.source.watermark",
-        watermark.source_class,
-        watermark.target_class,
-    )
-    for name, value in (("source_class", first), ("target_class", second)):
-        if value >= data.known_classes:
+    field = "recipes.source.watermark"
+    for name in ("source_class", "target_class"):
+        if (value := getattr(watermark, name)) >= data.known_classes:
             accepted = f"accepted are 0 to {data.known_classes - 1}"
             raise ValueError(f"{field}.{name} = {value} is no class of {data.name}; {accepted}")
-    if first == second:
+    if watermark.source_class == watermark.target_class:
         raise ValueError(f"{field}: source_class and target_class must differ")
     if watermark.size >= data.image_size:
         sizes = f"{watermark.size} does not fit data.image_size = {data.image_size}"

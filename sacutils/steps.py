@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from . import files, freshness
-from .profiles import (
-    WITHOUT_BATCH_NORMALISATION,
-    Profile,
-    Recipe,
-    Small,
-    StepName,
-    load_profile,
-)
+from .profiles import WITHOUT_BATCH_NORMALISATION, Profile, Recipe, Small, StepName, load_profile
 
 
 class Step(NamedTuple):

@@ -202,20 +202,14 @@ class Zoo:
         """What would be trained if these models were asked for: they, what they descend from, and
         the source, with which they are compared; parents first.
         """
-        missing: set[str] = set()
-
-        def add(name: str | None) -> None:
-            if name is None or name in missing:
-                return
+        paths = {name: self.path(name) for name in names}  # refuses a name that is not there
+        wanted, missing = set(paths), []
+        for name, spec in reversed(self.specs.items()):  # children before parents
             path = self.path(name)
-            if not (path.exists() and path.with_suffix(".json").exists()):
-                missing.add(name)
-                add(self.specs[name].parent)
-                add(None if STEPS[self.specs[name].step].new_labels else self.source)
-
-        for name in names:
-            add(name)
-        return [name for name in self.specs if name in missing]
+            if name in wanted and not (path.exists() and path.with_suffix(".json").exists()):
+                missing.append(name)
+                wanted |= {spec.parent, None if STEPS[spec.step].new_labels else self.source}
+        return missing[::-1]
 
     def announce(self, names: Iterable[str]) -> None:
         """Say which models will be trained when `names` are asked for, and how long that takes;

@@ -515,29 +515,37 @@ def _on_services(rows: pd.DataFrame) -> str:
     families = [*services.LABELS_TOUCHED, *services.CHANGED_IMAGES, SHIFTED, PUBLIC]
     part, start = _compared(rows, families)
     cheap = part[part["accuracy"] >= CHEAP * start["accuracy"]]
+    kept = f"Of {len(part)} disturbances of labels or questions {len(cheap)} keep {CHEAP:.0%}"
+    if len(part) and cheap.empty:
+        return f"{kept} of the accuracy."
     worst = cheap.sort_values("found", kind="stable").iloc[0]
-    start = start.loc[worst.name]
+    alike, start = int((cheap["found"] == worst["found"]).sum()), start.loc[worst.name]
+    if worst["found"] >= start["found"]:
+        return f"{kept} of the accuracy, and none of them lowers what the sibling test finds."
     akh, calm = (
         _one(rows, score="AKH", origin=worst["origin"], family=family, strength=strength)
         for family, strength in ((worst["family"], worst["strength"]), (PLAIN, ""))
     )
     return (
-        f"Of {len(cheap)} disturbances of labels or questions that keep {CHEAP:.0%} of the "
-        f"accuracy, the one that the sibling test bears worst ({worst['family']}, "
-        f"{worst['strength']}) leaves it {_of(worst)} students that asked for labels in the loop "
-        f"instead of {_of(start)}; AKH then finds {_of(akh)} and undisturbed {_of(calm)}."
+        f"{kept} of the accuracy. The sibling test bears {alike} of these worst, such as "
+        f"{worst['family']} ({worst['strength']}), which leaves it {_of(worst)} students that "
+        f"asked for labels in the loop instead of {_of(start)}; AKH then finds {_of(akh)} and "
+        f"undisturbed {_of(calm)}."
     )
 
 
 def _on_thieves(rows: pd.DataFrame) -> str:
     part, start = _compared(rows, list(thieves.TRICKS))
     cheap = part[part["accuracy"] >= start["accuracy"] - 0.01]
+    near = "leave the students within one point of the accuracy of ordinary ones"
+    if len(part) and cheap.empty:
+        return f"Of {len(part)} ways to adapt, 0 {near}."
     worst = cheap.sort_values(["found", "auc"], kind="stable").iloc[0]
     alike, start = int((cheap["found"] == worst["found"]).sum()), start.loc[worst.name]
     others = "" if start["family"] == NO_TRICK else NOT_ALIKE
     return (
-        f"Of {len(part)} ways to adapt, {len(cheap)} leave the students within one point of the "
-        f"accuracy of ordinary ones. With {alike} of these, such as {worst['family']} "
+        f"Of {len(part)} ways to adapt, {len(cheap)} {near}. With {alike} of these, such as "
+        f"{worst['family']} "
         f"({worst['strength']}), the sibling test finds {_of(worst)}, at an accuracy of "
         f"{worst['accuracy']:.1%}; of ordinary students it finds {_of(start)}, at "
         f"{start['accuracy']:.1%}.{others}"
@@ -564,6 +572,6 @@ def _on_betting(rows: pd.DataFrame) -> str:
     fixed = select(part, score=SIBLINGS).iloc[-1]
     return (
         f"With answers asked one at a time, the betting test has accused {_of(last)} students by "
-        f"{int(last['strength']):,} answers and {_of(last, 'accused')} innocents at any time; the "
+        f"{int(last['strength']):,} answers and {_of(last, 'accused')} innocents until then; the "
         f"fixed sibling test finds {_of(fixed)} with {int(fixed['strength']):,}."
     )

@@ -389,6 +389,12 @@ def test_sentences_say_what_the_rows_say_and_what_was_not_measured(table):
     assert str(evaluation.Auc(row["auc"], row["low"], row["high"])) in said[0]
     part = table[~table["family"].isin(thieves.TRICKS)]
     assert attacked.sentences(part)[2] == "Not measured in this run."
+    # nothing is cheap, or nothing harms: said as it is
+    plain = table["family"].isin([attacked.PLAIN, attacked.NO_TRICK])
+    dear = attacked.sentences(table.assign(accuracy=np.where(plain, 0.9, 0.2)))
+    assert " 0 keep 95% of the accuracy." in dear[1] and " 0 leave the students" in dear[2]
+    harmless = attacked.sentences(table.assign(found=1.0, accuracy=0.9))
+    assert "none of them lowers what the sibling test finds" in harmless[1]
 
 
 def test_a_reference_fills_what_a_run_lacks_and_nothing_else(table):
