@@ -165,7 +165,7 @@ figures.table(suspects.group_table(tuned), caption="Fine-tuned copies: accuracy 
 #
 # The share $\rho$ of channels with the smallest $a_c$ is masked: scale and shift of their batch normalisation are set to zero and held there, so that these channels are zero for
 # every input. Then the rest is fine-tuned as in {eq}`eq-finetune`. The next rung begins where this one ended, measures the activity again, and has a larger $\rho$. A channel that was
-# silenced stays silent. Each rung is a stolen model, and all rungs together are **one chain**.
+# silenced stays silent. In a network with shortcuts, which would bring the channels back, it is the last convolution that no shortcut is added to. Each rung is a stolen model, and all rungs together are **one chain**.
 
 # %% tags=["hide-cell"]
 released = {"lr": "0.001", "epochs": "about 2,056 images every 50 channels", "batch": "256"}

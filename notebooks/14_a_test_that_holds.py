@@ -197,7 +197,7 @@ figures.say(pairs=f"{int((pairs['p'] <= level).sum())} of {len(pairs):,}")
 figures.say(pairs_siblings=int((pairs["p_siblings"] <= level).sum()))
 
 # %% [markdown]
-# The set-up finds {glue:text}`power` pseudo-thefts. It accuses {glue:text}`pairs` pairs of a sibling and a model that was not made from it (those stolen from the source included), and {glue:text}`pairs_siblings` by `p_siblings` alone. For the worst single member the
+# The set-up finds {glue:text}`power` pseudo-thefts. It accuses {glue:text}`pairs` pairs of a sibling and a model that was not made from it (those stolen from the source included; they are judged without it), and {glue:text}`pairs_siblings` by `p_siblings` alone. For the worst single member the
 # share is {glue:text}`worst`.
 #
 # ## More queries, or probabilities
