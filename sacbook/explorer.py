@@ -11,21 +11,20 @@ import json
 import string
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
-from sacutils import correlation, evaluation, files, steps
+from sacutils import correlation, evaluation, figures, files, steps
 from sacutils.probes import PUBLISHED
+from sacutils.run import Run, read_table
 from sacutils.steps import LABELS, MAIN_NEGATIVES, NEGATIVES, STEPS
 from sacutils.studies import tables
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from sacutils.run import Run
+from .compare import svg
 
 ATTACK = "extract_label"
 """The attack that the explorer opens with, under `tables.SAC_W` and against `MAIN_NEGATIVES`."""
@@ -98,8 +97,6 @@ def data(
     - ``forms``: names of output forms, ``agreement``: that of the score which is none;
     - ``looks``, ``colours``: how roles and entries of a matrix are drawn.
     """
-    from sacutils import figures
-
     wanted = list(PUBLISHED.values())
     distances = tables.select(distances, probes=wanted, measure=["cosine", AGREEMENT])
     names, (source,) = list(distances["model"].unique()), zoo.loc[zoo["step"] == "source", "name"]
@@ -264,12 +261,10 @@ def coded(logits: np.ndarray, scale: tuple[float, ...]) -> str:
     return "".join(DIGITS[level] for level in np.rint(63 * rows).astype(int).ravel())
 
 
-def still(distances: pd.DataFrame, auc: pd.DataFrame) -> tuple["Figure", str]:
+def still(distances: pd.DataFrame, auc: pd.DataFrame) -> tuple[Figure, str]:
     """The still picture: the models of `ATTACK` and every group that it is compared with, and what
     it shows in words. The tables are those of :func:`data`.
     """
-    from sacutils import figures
-
     rows = tables.fingerprint(distances, *tables.SAC_W)
     rows = tables.select(rows, step=[ATTACK, *steps.INDEPENDENT])
     rows = rows.assign(role=rows["step"].map(_role)).sort_values("role", key=_order, kind="stable")
@@ -303,17 +298,12 @@ chosen.</p></figcaption>
 </div>"""
 
 
-def write(run: "Run") -> None:
+def write(run: Run) -> None:
     """Write ``explorer/explorer.html``, what stands in the page, and the picture beside it, from
     the tables of a run, ``zoo.csv`` among them.
 
     ``ROOT`` in the text is where the book begins as seen from the page, see :mod:`sacbook.pages`.
     """
-    from sacutils import figures
-    from sacutils.run import read_table
-
-    from .compare import svg
-
     made = tables.distances(run), tables.auc(run)
     figures.use_style()
     figure, alt = still(*made)

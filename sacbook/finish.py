@@ -71,11 +71,8 @@ def mend(page: str) -> str:
 
     def caption(match: re.Match[str]) -> str:
         text = re.sub('<span class="caption-number">[^<]*</span>', "", match[1])
-        text = (
-            text
-            if text.startswith(head := '<span class="caption-text">')
-            else f"{head}{text}</span>"
-        )
+        if not text.startswith(head := '<span class="caption-text">'):
+            text = f"{head}{text}</span>"
         number = f'<span class="caption-number">{name}{next(numbers)} </span>'
         return f"<caption>{text.replace(head, head + number, 1)}</caption>"
 

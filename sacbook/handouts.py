@@ -100,10 +100,7 @@ def make(executed: list[Path], folder: Path) -> list[str]:
     exercises = checked = 0
     with files.fresh_folder(folder) as new:
         for path in executed:
-            plain = new / path.name
-            markup.portable(path, plain, *pages.published())
-            notebook = nbformat.read(plain, as_version=4)
-            plain.unlink()
+            notebook = markup.portable(path, *pages.published())
             parts = [(part_of(cell), cell.cell_type) for cell in notebook.cells]
             if not (number := parts.count(("exercise", "markdown"))):
                 continue

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import nbformat
 import yaml
 
 from sacutils.files import UserError, home, write_text
@@ -42,12 +43,12 @@ def fill(folder: Path, profile: Profile) -> None:
     """Fill a new folder with what the branch holds, from a finished run; a ``UserError`` if the
     repository has no address, `folder` exists, or the run is not finished.
     """
-    from . import jobs, portable
+    from . import jobs, portable, status
 
     repository, book = addresses()
     if folder.exists():
         raise UserError(f"{folder} exists; name a folder that does not exist yet.")
-    run = home() / "runs" / profile.run_name
+    run = status.folder_of(profile)
     executed = jobs.executed(run)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -66,7 +67,9 @@ def fill(folder: Path, profile: Profile) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     for path in executed:
-        portable.portable(path, unfinished / "notebooks" / path.name, repository, book)
+        target = unfinished / "notebooks" / path.name
+        target.parent.mkdir(exist_ok=True)
+        nbformat.write(portable.portable(path, repository, book), target)
     text = (home() / "environment.yml").read_text(encoding="utf-8")
     environment = yaml.safe_load(text)
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))

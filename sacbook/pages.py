@@ -283,7 +283,8 @@ def build(stage_dir: Path, html_dir: Path) -> None:
         finish(new)
         # behind the download button of each page stands a notebook that reads everywhere
         for path in (new / "_sources").rglob("*.ipynb"):
-            markup.portable(stage_dir / path.relative_to(new / "_sources"), path, *published())
+            source = stage_dir / path.relative_to(new / "_sources")
+            nbformat.write(markup.portable(source, *published()), path)
     finished.touch()
 
 

@@ -291,8 +291,8 @@ def prose_of(notebook: Any) -> str:
     return "\n".join(parts)
 
 
-def portable(executed: Path, output: Path, repository: str = "", address: str = "") -> None:
-    """Write an executed notebook such that JupyterLab, VS Code and Colab show it as the book does.
+def portable(executed: Path, repository: str = "", address: str = "") -> Any:
+    """An executed notebook such that JupyterLab, VS Code and Colab show it as the book does.
 
     `address` is where the book is published; without it, references are words only. With the
     address of the repository the first cell installs the package on Colab.
@@ -312,8 +312,7 @@ def portable(executed: Path, output: Path, repository: str = "", address: str = 
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     notebook.cells = cells
-    with files.atomic_path(output) as temporary:
-        nbformat.write(notebook, temporary)
+    return notebook
 
 
 def _set_up(repository: str) -> str:

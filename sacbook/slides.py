@@ -89,19 +89,18 @@ def make(executed: list[Path], shown: dict[str, str], folder: Path) -> str:
     used: dict[str, str] = {}
     markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
 
+    def shown(kind: str, known: dict[str, Any], name: str) -> Any:
+        if name not in known:
+            raise UserError(f"slides.md shows the {kind} {name!r}, which the run does not have.")
+        return known[name]
+
     def value(match: re.Match[str]) -> str:
-        if match[1] not in values:
-            raise UserError(f"slides.md shows the value {match[1]!r}, which the run does not have.")
-        return markup.escaped(values[match[1]])
+        return markup.escaped(shown("value", values, match[1]))
 
     def image(match: re.Match[str]) -> str:
-        if match[1] not in drawings:
-            raise UserError(
-                f"slides.md shows the figure {match[1]!r}, which the run does not have."
-            )
-        name = match[1].replace("/", "-") + ".svg"
-        used[name] = drawings[match[1]].svg
-        return f"![{markup.escaped(drawings[match[1]].alt)}]({name})"
+        drawing, name = shown("figure", drawings, match[1]), match[1].replace("/", "-") + ".svg"
+        used[name] = drawing.svg
+        return f"![{markup.escaped(drawing.alt)}]({name})"
 
     sections = []
     for slide in written.split("\n---\n"):

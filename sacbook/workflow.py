@@ -26,6 +26,7 @@ from sacutils.profiles import Profile, load_profile
 from . import forked, jobs, progress
 from . import parameters as typed
 from . import status as state
+from .status import folder_of
 
 if TYPE_CHECKING:
     from sacutils.run import Run
@@ -96,10 +97,6 @@ def once(*parts: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _folder(profile: Profile) -> Path:
-    return home() / "runs" / profile.run_name
-
-
 def _build(profile: Profile) -> Path:
     return home() / "_build" / profile.run_name
 
@@ -142,7 +139,7 @@ def book(
     """Train what is missing, execute the notebooks, render the book; interrupt it at will."""
     loaded = load_profile(profile, replaced(seed, values, full))  # refuses a wrong value
     cluster = _cluster(executor, cores) if executor else None
-    folder = _folder(loaded)
+    folder = folder_of(loaded)
     busy = f"Another make book is at work in {folder}; wait until it has ended, or stop it."
     with files.locked(folder / "book", busy):
         for place in (home() / ".snakemake", folder, _build(loaded)):
@@ -201,7 +198,7 @@ def _make(loaded: Profile, cores: int, cluster: Path | None) -> None:
     with nullcontext({}) if cluster else forked.server(environment) as place:
         pipe |= {"env": environment | place, "cwd": home(), "errors": "replace"}
         process = subprocess.Popen(command, **pipe)
-        code = progress.follow(process, tasks, _folder(loaded) / "book.log")
+        code = progress.follow(process, tasks, folder_of(loaded) / "book.log")
     if code:
         print("Not finished. What is finished is kept: run the same command again to go on.")
         raise typer.Exit(1)
@@ -255,7 +252,7 @@ def notebook(
             f"{str(error).rstrip('.')}; the notebook's own parameters are {names}."
         ) from None
     changed = typed.changes(path, own, loaded, plain)
-    executed = _folder(plain) / "custom" / f"{pages.page_name(path.stem, changed)}.ipynb"
+    executed = folder_of(plain) / "custom" / f"{pages.page_name(path.stem, changed)}.ipynb"
     settings = {"profile": profile, "overrides": overrides}
     made = {"changed": changed, "made_of": pages.made_of(path.stem, plain)}
     pages.execute(path, executed, settings | own, **made)
@@ -289,7 +286,7 @@ def _handouts(profile: Profile) -> Path:
     from . import handouts
 
     folder = _build(profile) / "handouts"
-    print("\n".join(handouts.make(jobs.executed(_folder(profile)), folder)))
+    print("\n".join(handouts.make(jobs.executed(folder_of(profile)), folder)))
     print(f"Hand-outs: {folder}")
     return folder
 
@@ -305,8 +302,8 @@ def write_slides(
 def _slides(profile: Profile) -> Path:
     from . import slides
 
-    executed, folder = jobs.executed(_folder(profile)), _build(profile) / "slides"
-    shown = files.read_json(_folder(profile) / "tables" / "headline.json")
+    executed, folder = jobs.executed(folder_of(profile)), _build(profile) / "slides"
+    shown = files.read_json(folder_of(profile) / "tables" / "headline.json")
     print(slides.make(executed, shown, folder))
     print(f"Slides: {folder / 'index.html'}")
     return folder
@@ -378,7 +375,7 @@ def step(
     started = time.monotonic()
     values = json.loads(overrides)
     loaded = load_profile(profile, values)
-    folder, build = _folder(loaded), _build(loaded)
+    folder, build = folder_of(loaded), _build(loaded)
     if name not in (known := jobs.names(loaded)):
         raise UserError(f"There is no job {name!r}; the run has {', '.join(known)}.")
     kind, _, part = name.partition("-")
@@ -479,7 +476,7 @@ def summary(profile: Profile) -> str:
     """How long each kind of step took when it last ran, all jobs added, and where the book is."""
     seconds = dict.fromkeys(state.STAGES.values(), 0.0)
     for name in jobs.names(profile):
-        record = (_folder(profile) / jobs.output(name)).with_suffix(".json")
+        record = (folder_of(profile) / jobs.output(name)).with_suffix(".json")
         seconds[state.stage_of(name)] += files.read_json(record)["seconds"]
     lines = [f"{kind:32s}{value:8.1f} s" for kind, value in seconds.items() if value]
     return "\n".join([*lines, f"The book: {_build(profile) / 'html' / 'index.html'}"])

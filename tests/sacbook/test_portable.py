@@ -213,9 +213,7 @@ def executed(path: Path) -> Path:
 
 
 def test_a_notebook_shows_figures_and_no_glue(tmp_path):
-    output = tmp_path / "out.ipynb"
-    portable.portable(executed(tmp_path / "in.ipynb"), output, "https://host.example/me/sac")
-    notebook = nbformat.read(output, 4)
+    notebook = portable.portable(executed(tmp_path / "in.ipynb"), "https://host.example/me/sac")
     nbformat.validate(notebook)
     first, page, code, _, caption = notebook.cells
     assert '"google.colab" in sys.modules' in first.source and "%cd sac\n" in first.source
@@ -234,21 +232,16 @@ def test_a_notebook_shows_figures_and_no_glue(tmp_path):
 
 
 def test_without_an_address_the_first_cell_does_nothing(tmp_path):
-    portable.portable(executed(tmp_path / "in.ipynb"), tmp_path / "out.ipynb")
-    first = nbformat.read(tmp_path / "out.ipynb", 4).cells[0].source
+    first = portable.portable(executed(tmp_path / "in.ipynb")).cells[0].source
     assert all(line.startswith("#") for line in first.splitlines()) and "%pip install" in first
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", sorted(path.stem for path in (home() / "notebooks").glob("*.py")))
-def test_no_markup_of_the_book_remains(name, tmp_path):
+def test_no_markup_of_the_book_remains(name):
     path = home() / "runs" / "smoke" / "notebooks" / f"{name}.ipynb"
     assert path.exists(), "Build the smoke book first: make book PROFILE=smoke"
-    portable.portable(path, tmp_path / "out.ipynb")
-    prose = [
-        cell.source
-        for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells
-        if cell.cell_type == "markdown"
-    ]
+    cells = portable.portable(path).cells
+    prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
     raw = re.compile(r"\{[a-z][\w:-]*\}`|^\s*:::|```\{|^\([\w:-]+\)=|\]\{\.", re.MULTILINE)
     assert [found[0] for text in prose for found in raw.finditer(text)] == []
