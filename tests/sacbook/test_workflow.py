@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 import pytest
@@ -364,6 +365,27 @@ def test_bad_input_is_one_sentence_and_writes_nothing(arguments, words):
     assert result.stderr.count("Error: ") == 1 and len(result.stderr.strip().splitlines()) == 1
     assert all(word in result.stderr for word in words), result.stderr
     assert files() == before
+
+
+def test_a_profile_may_have_a_number_as_its_name_and_a_hidden_file_is_none(finished):
+    """Snakemake reads what stands behind --config as YAML."""
+    made = finished / "profiles" / "1_0.yaml"
+    made.write_text("base: smoke\n", encoding="utf-8")
+    (finished / "profiles" / "._smoke.yaml").write_bytes(b"\x00\xff")
+    try:
+        values = quote(json.dumps({"profile": "1_0"}))
+        done = snakemake(finished, f"overrides={values}")
+        assert done.returncode == 0 and "Job stats" in done.stdout + done.stderr
+        listed = call(finished, "-c", "from sacutils import profiles; print(profiles.available())")
+        assert "'1_0'" in listed.stdout and "._smoke" not in listed.stdout
+    finally:
+        made.unlink()
+        (finished / "profiles" / "._smoke.yaml").unlink()
+
+
+def test_a_notebook_that_is_no_python_is_one_sentence(edited):
+    with pytest.raises(AssertionError, match=f"{NAME}.py is no Python"):
+        edited(f"notebooks/{NAME}.py", "# %%", "x = (\n# %%")
 
 
 @pytest.mark.parametrize("config", ["profile=nonsense", "seed=abc", "seed=-1", "seed=1.5"])

@@ -367,6 +367,7 @@ def test_verdicts_and_answers_are_never_overwritten(cli, case, tmp_path, turned_
             "file.html exists",
         ),
         (["verify", folder / "fp", out, *known, "--report", tmp_path / "r.pdf"], "a .html file"),
+        (["verify", folder / "fp", out, *known, "--out", tmp_path / "r.html"], "a .json file"),
         (["verify", folder / "fp", out, *known, "--out", tmp_path], "exists"),
         (
             ["verify", folder / "fp", out, *known, "--out", tmp_path / "file" / "v.json"],

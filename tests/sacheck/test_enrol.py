@@ -138,6 +138,14 @@ def test_a_run_goes_on_where_it_broke_off(cli, home, turned_down):
         assert found["accused"] == measured[form]["accused"]
         assert [*found["found"].values()] == [*measured[form]["found"].values()]
     assert cli(*files)[1] == said
+    # a name in two parts, which verify would refuse; a control that is given no more
+    shutil.copy(f"{models}/thefts/theft-00.safetensors", "control-01.safetensors")
+    again = "control-01.safetensors=sibling-00"
+    turned_down([*files, "--pseudo-theft", again], ["control-01 is a control and a rehearsed"])
+    Path("control-01.safetensors").unlink()
+    shutil.copy("brought/controls/control-00.json", "brought/controls/another.json")
+    turned_down(files, ["brought/controls holds another.json", "remove it"])
+    Path("brought/controls/another.json").unlink()
     shutil.copy("mine.safetensors", f"{models}/controls/control-00.safetensors")
     turned_down(files, ["control-00.json holds answers of another file"])
     Path("brought/controls/control-00.json").unlink()

@@ -202,6 +202,9 @@ def test_a_ready_made_description_can_be_changed(tmp_path, refused):
     assert sent["inputs"][0]["data"][0][0][0] == [round(5 / 255 - 0.5, 7)]
     path.write_text("base: gradio\nlabel: label")
     assert load_service(path).score_key == "score"
+    labelled = next(name for name, one in description.ready_made().items() if "label" in one)
+    path.write_text(f"base: {labelled}\nscores: probs")
+    assert (load_service(path).scores, load_service(path).label) == ("probs", None)
     path.write_text("base: kserve\nimage: jpeg\nlabel: ''\nanswers: outputs.0.data")
     how = load_service(path)
     assert how.layout == "nhwc" and how.scores is None
@@ -210,6 +213,7 @@ def test_a_ready_made_description_can_be_changed(tmp_path, refused):
         ("base: ../../etc/passwd", "'../../etc/passwd' is not accepted", "kserve"),
         ("base: [kserve]", "base", "kserve"),
         ("base: kserve\nabout: x", "unknown parameter 'about'"),
+        ("base: kserve\nheaders:", "headers are texts by name"),
     ]:
         path.write_text(text)
         refused(lambda: load_service(path), *words)

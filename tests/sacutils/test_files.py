@@ -172,3 +172,28 @@ def test_a_folder_that_a_kill_left_aside_is_put_back(tmp_path):
     with pytest.raises(RuntimeError), files.fresh_folder(tmp_path / "html"):
         raise RuntimeError
     assert listing(tmp_path / "html") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("system", "text", "words"),
+    [
+        ("posix", r"fashion data.path='my folder'/x\ y", ["fashion", "data.path=my folder/x y"]),
+        ("nt", r'fashion data.path="C:\my folder\x"', ["fashion", r"data.path=C:\my folder\x"]),
+        (
+            "nt",
+            r"C:\venv\python.exe train.py {data}",
+            [r"C:\venv\python.exe", "train.py", "{data}"],
+        ),
+    ],
+)
+def test_words_of_a_command_line_keep_the_backslashes_of_windows(monkeypatch, system, text, words):
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "name", system)
+        found, again = files.words_of(text), files.words_of(files.quoted(words))
+    assert found == again == words
+    with pytest.raises(ValueError, match="quotation"):
+        files.words_of("fashion 'seed=1")
+
+
+def test_what_is_printed_steers_no_terminal():
+    assert files.printable("a\x1b[31m\nb\udcff") == "a [31m\nb "

@@ -124,6 +124,10 @@ def variant(steps: list[str], **overrides: object) -> dict[str, object]:
         ),
         ({"probes.contested": [701], "probes.views": 0}, ["701", "the 700 views"]),
         ({"zoo.overlaps": [0.5, 1.0]}, ["zoo.overlaps.1", "1.0", "less than 1"]),
+        (
+            {"splits.owner": 100, "splits.attacker": 300, "zoo.overlaps": [0.2, 0.75]},
+            ["zoo.overlaps", "0.75", "180", "splits.owner = 100"],
+        ),
         ({"full": "perhaps"}, ["full", "'perhaps'", "boolean"]),
         (
             {"recipes.source.watermark": WATERMARK | {"target_class": 10}},
@@ -326,6 +330,11 @@ def test_run_name_tells_runs_apart():
     # the profile's own seed, said or not, is the same run
     assert names[:3] == ["smoke", "smoke", "smoke-seed1"] and len(set(names[1:])) == len(names) - 1
     assert names[5].startswith("smoke-seed1-")
+    # a truth value in any of its forms is one run
+    for value, whole in (("n", False), ("off", False), (0, False), ("yes", True), (1, True)):
+        profile = load_profile("fashion", {"full": value})
+        assert profile.full is whole and profile.run_name == "fashion" + "-full" * whole
+        assert profile == load_profile("fashion", {"full": whole})
 
 
 @pytest.mark.parametrize(

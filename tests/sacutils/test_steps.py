@@ -287,6 +287,9 @@ def test_regime_says_whether_the_source_saw_what_thieves_ask(name):
     pad = load_profile(name).recipes.extract_label.pad
     for source, word in ((0, plain), (pad, "one augmentation"), (pad + 1, "differently")):
         assert word in steps.regime(load_profile(name, {"recipes.source.pad": source}))
+    flip = load_profile(name).recipes.extract_label.flip
+    turned = load_profile(name, {"recipes.source.pad": pad, "recipes.source.flip": not flip})
+    assert "differently" in steps.regime(turned)
 
 
 def test_variant_retrains_what_it_changes_and_shares_the_rest():
