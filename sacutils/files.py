@@ -66,8 +66,9 @@ def is_clutter(name: str) -> bool:
 def run_command(app: Callable[[], Any]) -> None:
     """Run a command line; bad input is one sentence on standard error and exit code 1."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # Windows may not know a character
-            stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            with suppress(OSError):  # a pipe that a fork was handed
+                stream.reconfigure(errors="backslashreplace")  # Windows may not know a letter
     try:
         app()
     except UserError as error:

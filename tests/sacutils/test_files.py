@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -197,3 +198,12 @@ def test_words_of_a_command_line_keep_the_backslashes_of_windows(monkeypatch, sy
 
 def test_what_is_printed_steers_no_terminal():
     assert files.printable("a\x1b[31m\nb\udcff") == "a [31m\nb "
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_a_letter_that_the_terminal_does_not_know_ends_no_command(encoding):
+    code = "from sacutils.files import run_command; run_command(lambda: print('\u732b'))"
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.returncode == 0 and not done.stderr
+    assert done.stdout.decode(encoding).strip() in ("\u732b", r"\u732b")
