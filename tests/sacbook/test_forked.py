@@ -98,19 +98,18 @@ def listens(path: str) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such servers")
-def test_a_job_is_done_alone_when_the_server_has_been_killed(folder):
+def test_a_job_is_done_alone_when_the_server_has_been_killed(folder, monkeypatch):
+    started = []
+
+    class Remembered(subprocess.Popen):
+        def __init__(self, *words: object, **more: object) -> None:
+            super().__init__(*words, **more)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Remembered)
     with forked.server() as place:
-        words = f"{forked.SERVE}\0{os.getpid()}\0".encode()
-        servers = [p for p in Path("/proc").glob("[0-9]*/cmdline") if told(p).endswith(words)]
-        # the one that was started last: the tests have a server of their own
-        os.kill(max(int(path.parent.name) for path in servers), signal.SIGKILL)
+        started[0].kill()
+        started[0].wait()
         with start(folder, "end", "two words", **place) as caller:
             out, _ = caller.communicate("from stdin", timeout=300)
     assert int(out.split()[1]) == os.getpid() and caller.returncode == 3
-
-
-def told(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # a process that has ended meanwhile
-        return b""
