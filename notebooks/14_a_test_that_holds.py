@@ -72,17 +72,13 @@ known = verdicts.answers(run)
 index = known[f"probes {count}"]
 labels = torch.stack([known[name][index].argmax(1) for name in members])
 split = siblings.disagreement(labels)
-kinds = {
-    "loop": select(mine, style="in the loop", derived=True),
-    "innocent": mine[~mine["derived"]],
-}
-kinds["once"] = select(mine, style="asked once")
+kinds = {"innocent": mine[~mine["derived"]], "once": select(mine, style="asked once")}
+kinds["loop"] = select(mine, style="in the loop", derived=True)
 hits = {key: f"{(rows['p'] <= level).sum()} of {len(rows)}" for key, rows in kinds.items()}
 weak = f"It finds {hits['once']} thieves that asked once and then shifted their images."
 weak = weak if len(kinds["once"]) else "Thieves that ask once are in full runs only."
 figures.say(hits_loop=hits["loop"], hits_innocent=hits["innocent"], answer_weak=weak)
-figures.say(level=f"{level:g}", form=form, count=f"{count:,}", siblings=len(members) - 1)
-figures.say(n_controls=len(run.names(*CONTROLS)), divided=f"{(split > 0).double().mean():.0%}")
+figures.say(level=f"{level:g}", form=form, count=f"{count:,}", siblings=len(members) - 1, n_controls=len(run.names(*CONTROLS)), divided=f"{(split > 0).double().mean():.0%}")  # fmt: skip
 
 # %% [markdown]
 # ## Step 1: probes on which the members quarrel
@@ -136,8 +132,7 @@ assert torch.allclose(s, siblings.scores(log_p, y))  # as in the library
 
 # %% tags=["hide-input", "remove-output"]
 theirs, controls = verdicts.scored(run, form)
-groups = ["finetune_all", "extract_label", "extract_probability", "independent"]
-groups += ["independent_owner", "student_of_stranger"]
+groups = ["finetune_all", "extract_label", "extract_probability", "independent", "independent_owner", "student_of_stranger"]  # fmt: skip
 place = {spec.name: i for i, spec in enumerate(suspects)}
 chosen = [place[run.names(step)[0]] for step in groups]
 residuals = siblings.residuals(theirs, controls)[chosen]  # a row per suspect, the source first
@@ -145,8 +140,7 @@ rank = (residuals > residuals[:, :1]).sum(1) + 1
 frame = pd.DataFrame(residuals.numpy(), index=[LABELS[step] for step in groups])
 frame = frame.rename_axis("suspect").reset_index().melt("suspect", value_name="residual")
 frame["role"] = np.where(frame["variable"] == 0, "source", "sibling")
-named = {"label": "residual $r_j$", "role": "role", "counts": False}
-figures.show("siblings_residuals", figures.strips(frame, "residual", "suspect", **named))
+figures.show("siblings_residuals", figures.strips(frame, "residual", "suspect", label="residual $r_j$", role="role", counts=False))  # fmt: skip
 figures.say(rank_student=int(rank[1]), rank_stranger=int(rank[-1]), n_members=len(members))
 
 # %% [markdown]
@@ -193,12 +187,18 @@ others = select(table[table["accused"] != verdicts.SOURCE], form="labels")
 theft, pairs = others[others["derived"]], others[~others["derived"]]
 worst = (pairs["p"] <= level).groupby(pairs["accused"]).mean().max()
 figures.say(power=f"{int((theft['p'] <= level).sum())} of {len(theft)}", worst=f"{worst:.1%}")
-figures.say(pairs=f"{int((pairs['p'] <= level).sum())} of {len(pairs):,}")
-figures.say(pairs_siblings=int((pairs["p_siblings"] <= level).sum()))
+figures.say(pairs=f"{int((pairs['p'] <= level).sum())} of {len(pairs):,}", pairs_siblings=int((pairs["p_siblings"] <= level).sum()))  # fmt: skip
+for split, rows in verdicts.by_split(run).groupby("split"):
+    loop, innocent = select(rows, style="in the loop", derived=True), rows[~rows["derived"]]
+    guard = f"{(innocent['p_controls'] <= 0.05).mean():.1%}"
+    found = f"{int((loop['p'] <= level).sum())} of {len(loop)}"
+    figures.say(**{f"{split}_found": found, f"{split}_guard": guard, "half": f"{rows['n_probes'].iloc[0]:,}"})  # fmt: skip
 
 # %% [markdown]
 # The set-up finds {glue:text}`power` pseudo-thefts. It accuses {glue:text}`pairs` pairs of a sibling and a model that was not made from it (those stolen from the source included; they are judged without it), and {glue:text}`pairs_siblings` by `p_siblings` alone. For the worst single member the
 # share is {glue:text}`worst`.
+#
+# **A weakness of this experiment**, seen after the reference runs. Half of the candidates are images of the reserve, and some controls learned from these. With {glue:text}`half` contested probes that no control has seen, the set-up finds {glue:text}`probe_found` students in the loop, and {glue:text}`probe_guard` of the innocents have `p_controls` at most 0.05. With as many of the others these are {glue:text}`reserve_found` and {glue:text}`reserve_guard`. On images that controls have seen, the second guard is weaker, so that more students are found; `p_siblings` does not depend on controls. {doc}`/17_own_model` keeps the images of controls and probes apart.
 #
 # ## More queries, or probabilities
 

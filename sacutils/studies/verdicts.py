@@ -101,13 +101,18 @@ def answers(run: Run) -> dict[str, torch.Tensor]:
 
 
 def scored(
-    run: Run, form: str = "labels", count: int | None = None
+    run: Run,
+    form: str = "labels",
+    count: int | None = None,
+    index: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores of the :func:`suspects` and of the controls, float64, a row per model and a column per
-    member, see :func:`siblings.scores`; at the largest number of probes if `count` is not given.
+    member, see :func:`siblings.scores`; at the largest number of probes if `count` is not given, or
+    on the answers with some indices.
     """
     known = answers(run)
-    index = known[f"probes {count or run.profile.probes.contested[-1]}"]
+    if index is None:
+        index = known[f"probes {count or run.profile.probes.contested[-1]}"]
     own = torch.stack([known[name][index].double().log_softmax(1) for name in members(run)])
 
     def score(names: list[str]) -> torch.Tensor:
@@ -117,9 +122,11 @@ def scored(
     return score([spec.name for spec in suspects(run)]), score(run.names(*CONTROLS))
 
 
-def _rows(run: Run, form: str, count: int) -> Iterator[dict[str, Any]]:
+def _rows(
+    run: Run, form: str, count: int, index: torch.Tensor | None = None
+) -> Iterator[dict[str, Any]]:
     own, judged = members(run), suspects(run)
-    theirs, controls = scored(run, form, count)
+    theirs, controls = scored(run, form, count, index)
     # a member, and what was made from one, is judged without that member, unless it is accused
     origin = [spec.name.split(" > ")[0] for spec in judged]
     origin = [name if name in own else "" for name in origin]
@@ -173,6 +180,26 @@ def table(run: Run) -> pd.DataFrame:
 
     digest = run.digest("studies.verdicts._rows", "studies.verdicts.make_answers")
     return run.keep_table("verdicts", digest, make)
+
+
+def by_split(run: Run) -> pd.DataFrame:
+    """The source accused from labels with probes of one split alone, the same number of each: no
+    control has seen the images of ``probe``, and some controls learned from those of ``reserve``.
+
+    Columns are those of :func:`table`, and split.
+    """
+    known, sizes = answers(run), [len(run.material.splits[n].labels) for n in ("probe", "reserve")]
+    index = known[f"probes {run.profile.probes.contested[-1]}"]
+    index = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(0))]
+    unseen = known["asked"][index] % sum(sizes) < sizes[0]
+    parts = {"probe": index[unseen], "reserve": index[~unseen]}
+    count = min(map(len, parts.values()))
+    rows = (
+        row | {"split": split}
+        for split, part in parts.items()
+        for row in _rows(run, "labels", count, part[:count])
+    )
+    return pd.DataFrame(rows)
 
 
 def shares(verdicts: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:

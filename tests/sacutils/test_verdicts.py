@@ -269,3 +269,24 @@ def test_a_rehearsal_is_a_student_of_a_sibling_that_is_accused_as_such():
     found = rows.assign(run=rows["seed"].map("run {}".format))
     told = [f"{sum(hits)} of {len(hits)} on run {seed}" for seed, hits in sorted(expected.items())]
     assert verdicts.by_run(found) == ", ".join(told) and len(told) == 5
+
+
+# Probes of one split alone
+
+
+def test_probes_of_one_split_are_views_of_its_images_and_as_many_of_each(run, monkeypatch):
+    seen = []
+    plain = verdicts._rows
+    monkeypatch.setattr(verdicts, "_rows", lambda *given: (seen.append(given), plain(*given))[1])
+    table = verdicts.by_split(run)
+    known, candidates = verdicts.answers(run), verdicts.candidates(run)
+    for (_, form, count, index), split in zip(seen, ("probe", "reserve"), strict=True):
+        rows = table[table["split"] == split]
+        assert form == "labels" and len(index) == len(index.unique()) == count
+        assert set(rows["n_probes"]) == {count} and set(rows["accused"]) == {"source"}
+        assert rows["suspect"].tolist() == [spec.name for spec in verdicts.suspects(run)]
+        # images that a split holds as they are lie in its block of the unshifted candidates
+        n = len(run.material.splits["probe"].labels)
+        block = slice(0, n) if split == "probe" else slice(n, None)
+        images = len(candidates) // (1 + run.profile.probes.views)
+        assert set((known["asked"][index] % images).tolist()) <= set(range(images)[block])
