@@ -66,7 +66,7 @@ borrowed = table.loc[table["origin"] != "this run", "family"].nunique()
 figures.say(
     origin=f"the reference run {reference}" if borrowed else "this run",
     missing=", ".join(name for name in attacked.EVERYTHING if name not in set(table["setting"]) | set(table["family"])) or "none",
-    group=group, level=f"{scores.LEVEL:g}", controls=len(run.names(*scores.CALIBRATING)), kinds="the same" if attacked.NO_TRICK in set(attacked.beside(table, list(thieves.TRICKS))["family"]) else "all",
+    group=group, level=f"{scores.LEVEL:g}", controls=len(run.names(*scores.CALIBRATING)),
     **{f"answer_{i}": text for i, text in enumerate(attacked.sentences(table), 1)},
 )  # fmt: skip
 AUC = {"label": "AUC", "hue": "score", "limits": (0, 1), "guess": 0.5}
@@ -177,7 +177,7 @@ listed([attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
 
 # %% [markdown]
 # Others know the test; they have the first of the architectures only. One takes SAC's own distance into the loss, with a minus, and one the score of the sibling test, with own models in the place of the siblings that only the owner
-# has. The strength is the weight. Each curve begins with ordinary students, of {glue:text}`kinds` architectures.
+# has. The strength is the weight. Each curve begins with ordinary students of the same architectures.
 
 # %% tags=["hide-input", "remove-output"]
 against_accuracy("attacks_thieves", list(thieves.TRICKS), of="Extract-L")

@@ -432,7 +432,7 @@ def with_reference(table: pd.DataFrame, reference: pd.DataFrame | None) -> pd.Da
 
 def beside(rows: pd.DataFrame, families: list[str]) -> pd.DataFrame:
     """Rows of some families, behind those of the undisturbed models of the same `origin`: with
-    tricks of thieves alone, of the same architectures, if there are any.
+    tricks of thieves alone, of the same architectures.
     """
     part = select(rows, family=[name for name in families if name != PLAIN])
     start = _undisturbed(rows, part)
@@ -441,10 +441,8 @@ def beside(rows: pd.DataFrame, families: list[str]) -> pd.DataFrame:
 
 
 def _undisturbed(rows: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
-    alike = select(rows, family=NO_TRICK)
     tricks = len(part) and part["family"].isin(thieves.TRICKS).all()
-    everywhere = set(part["origin"]) <= set(alike["origin"])
-    return alike if tricks and everywhere else select(rows, family=PLAIN)
+    return select(rows, family=NO_TRICK if tricks else PLAIN)
 
 
 def of_one_origin(rows: pd.DataFrame) -> pd.DataFrame:
@@ -461,7 +459,6 @@ def of_one_origin(rows: pd.DataFrame) -> pd.DataFrame:
 CHEAP = 0.95
 """Share of the accuracy that a disturbance has to keep to be called cheap."""
 STUDENTS = LABELS["extract_label"]
-NOT_ALIKE = " The ordinary ones are of all architectures, the others of the first ones only."
 
 
 def _one(rows: pd.DataFrame, **where: Any) -> pd.Series:
@@ -542,13 +539,12 @@ def _on_thieves(rows: pd.DataFrame) -> str:
         return f"Of {len(part)} ways to adapt, 0 {near}."
     worst = cheap.sort_values(["found", "auc"], kind="stable").iloc[0]
     alike, start = int((cheap["found"] == worst["found"]).sum()), start.loc[worst.name]
-    others = "" if start["family"] == NO_TRICK else NOT_ALIKE
     return (
         f"Of {len(part)} ways to adapt, {len(cheap)} {near}. With {alike} of these, such as "
         f"{worst['family']} "
         f"({worst['strength']}), the sibling test finds {_of(worst)}, at an accuracy of "
         f"{worst['accuracy']:.1%}; of ordinary students it finds {_of(start)}, at "
-        f"{start['accuracy']:.1%}.{others}"
+        f"{start['accuracy']:.1%}."
     )
 
 

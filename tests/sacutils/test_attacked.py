@@ -415,16 +415,6 @@ def test_a_reference_fills_what_a_run_lacks_and_nothing_else(table):
     suspects = table.loc[table["family"].isin(thieves.TRICKS), "suspects"]
     assert filled["suspects"].tolist() == (2 * suspects).tolist()
 
-    # a source whose thieves have no ordinary students of their kinds beside them: nobody is shown
-    # beside those of other sources
-    lacking = other[other["family"] != attacked.NO_TRICK].assign(seed=1)
-    both = attacked.with_reference(own, pd.concat([other, lacking]))
-    assert attacked.NO_TRICK not in set(both["family"])
-    borrowed = attacked.beside(both, list(thieves.TRICKS))
-    assert set(borrowed["origin"]) == {"reference"} and len(borrowed) == len(filled) + start
-    assert attacked.NOT_ALIKE in attacked.sentences(both)[2]
-    assert attacked.NOT_ALIKE not in attacked.sentences(table)[2]
-
 
 def test_thieves_stand_beside_ordinary_students_of_their_own_kinds(run, table):
     kinds = {thief.architecture for thief in thieves.everybody(run)}
