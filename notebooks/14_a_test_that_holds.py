@@ -187,12 +187,12 @@ others = select(table[table["accused"] != verdicts.SOURCE], form="labels")
 theft, pairs = others[others["derived"]], others[~others["derived"]]
 worst = (pairs["p"] <= level).groupby(pairs["accused"]).mean().max()
 figures.say(power=f"{int((theft['p'] <= level).sum())} of {len(theft)}", worst=f"{worst:.1%}")
-figures.say(pairs=f"{int((pairs['p'] <= level).sum())} of {len(pairs):,}", pairs_siblings=int((pairs["p_siblings"] <= level).sum()))  # fmt: skip
-for split, rows in verdicts.by_split(run).groupby("split"):
+halves = verdicts.by_split(run)
+figures.say(pairs=f"{int((pairs['p'] <= level).sum())} of {len(pairs):,}", pairs_siblings=int((pairs["p_siblings"] <= level).sum()), half=f"{halves['n_probes'].iloc[0]:,}")  # fmt: skip
+for split, rows in halves.groupby("split"):
     loop, innocent = select(rows, style="in the loop", derived=True), rows[~rows["derived"]]
-    guard = f"{(innocent['p_controls'] <= 0.05).mean():.1%}"
     found = f"{int((loop['p'] <= level).sum())} of {len(loop)}"
-    figures.say(**{f"{split}_found": found, f"{split}_guard": guard, "half": f"{rows['n_probes'].iloc[0]:,}"})  # fmt: skip
+    figures.say(**{f"{split}_found": found, f"{split}_guard": f"{(innocent['p_controls'] <= 0.05).mean():.1%}"})  # fmt: skip
 
 # %% [markdown]
 # The set-up finds {glue:text}`power` pseudo-thefts. It accuses {glue:text}`pairs` pairs of a sibling and a model that was not made from it (those stolen from the source included; they are judged without it), and {glue:text}`pairs_siblings` by `p_siblings` alone. For the worst single member the
