@@ -238,7 +238,7 @@ for name, data in parts.items():
     rows.append({
         "run": references.label(name, runs[name]), "regime": data["regime"].iloc[0],
         "innocents accused (upper bound)": f"{verdicts.hits(bad)} ({a.high:.1%})",
-        "in-loop students found (lower bound)": f"{verdicts.hits(good)} ({b.low:.0%})",
+        "in-loop students found (lower bound)": f"{verdicts.hits(good)} ({b.low:.1%})",
     } | {goal: "met" if reached else "missed" for goal, reached in met.items()})  # fmt: skip
 lead = select(pd.concat(parts, names=["run"]).reset_index("run"), regime="one augmentation")
 tried = {name: verdicts.rehearsals(tables["verdicts"]) for name, tables in runs.items()}

@@ -20,7 +20,7 @@
 # ```{admonition} What you will do
 # :class: tip
 # Play the thief, then the accuser, then the court. **You learn** what it costs a thief to hide a {term}`fingerprint`, what it costs an innocent to be accused by somebody who cheats, and which
-# rule of procedure stops which trick. **You need** {doc}`11_rivals` and {doc}`14_a_test_that_holds`. What needs new trainings or new answers is shown from {glue:text}`origin`. Settings that were measured neither here nor there: {glue:text}`missing`.
+# rule of procedure stops which trick. **You need** {doc}`11_rivals` and {doc}`14_a_test_that_holds`. What needs new trainings or new answers is shown from {glue:text}`origin`, whose models may be trained anew for this page ({doc}`/errata`). Settings that were measured neither here nor there: {glue:text}`missing`.
 # ```
 #
 # ## Five scores, one rule

@@ -478,6 +478,11 @@ def _of(row: pd.Series, column: str = "found") -> str:
     return f"{round(row[column] * count)} of {int(count)}"
 
 
+def _named(row: pd.Series, alike: int) -> str:
+    more = f" and {alike - 1} more" if alike > 1 else ""
+    return f"{row['family']} ({row['strength']}){more}"
+
+
 def _auc(row: pd.Series) -> str:
     return str(evaluation.Auc(row["auc"], row["low"], row["high"]))
 
@@ -524,10 +529,9 @@ def _on_services(rows: pd.DataFrame) -> str:
         for family, strength in ((worst["family"], worst["strength"]), (PLAIN, ""))
     )
     return (
-        f"{kept} of the accuracy. The sibling test bears {alike} of these worst, such as "
-        f"{worst['family']} ({worst['strength']}), which leaves it {_of(worst)} students that "
-        f"asked for labels in the loop instead of {_of(start)}; AKH then finds {_of(akh)} and "
-        f"undisturbed {_of(calm)}."
+        f"{kept} of the accuracy. The sibling test bears {_named(worst, alike)} worst, with "
+        f"{_of(worst)} students found that asked for labels in the loop instead of {_of(start)}; "
+        f"AKH then finds {_of(akh)} and undisturbed {_of(calm)}."
     )
 
 
@@ -540,11 +544,9 @@ def _on_thieves(rows: pd.DataFrame) -> str:
     worst = cheap.sort_values(["found", "auc"], kind="stable").iloc[0]
     alike, start = int((cheap["found"] == worst["found"]).sum()), start.loc[worst.name]
     return (
-        f"Of {len(part)} ways to adapt, {len(cheap)} {near}. With {alike} of these, such as "
-        f"{worst['family']} "
-        f"({worst['strength']}), the sibling test finds {_of(worst)}, at an accuracy of "
-        f"{worst['accuracy']:.1%}; of ordinary students it finds {_of(start)}, at "
-        f"{start['accuracy']:.1%}."
+        f"Of {len(part)} ways to adapt, {len(cheap)} {near}. With {_named(worst, alike)} the "
+        f"sibling test finds {_of(worst)}, at an accuracy of {worst['accuracy']:.1%}; of ordinary "
+        f"students it finds {_of(start)}, at {start['accuracy']:.1%}."
     )
 
 
