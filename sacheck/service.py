@@ -87,9 +87,25 @@ def ask(
     of another `identity`, the commitment of the fingerprint, is refused.
 
     `url` is http or https and may name environment variables as ``${NAME}``, which are neither
-    logged nor printed. A redirect is not followed.
+    logged nor printed. A redirect is not followed. One process at a time keeps a journal: others
+    are refused, for they would ask the same again.
     """
-    line, last = _line(url, service), 0.0
+    line = _line(url, service)
+    busy = f"Another sacheck query keeps {journal}; wait until it has ended, or give another --out."
+    with files.locked(journal, busy):
+        return _ask(line, url, service, probes, class_names, journal, identity)
+
+
+def _ask(
+    line: Line,
+    url: str,
+    service: Service,
+    probes: dict[str, bytes],
+    class_names: list[str],
+    journal: Path,
+    identity: str,
+) -> list[Row]:
+    last = 0.0
     known = _open_journal(journal, url, service, identity, len(class_names))
     answered = {name: row for name, row in known.items() if name in probes}
     waiting = [name for name in probes if name not in answered]

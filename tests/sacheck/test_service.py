@@ -22,6 +22,7 @@ from PIL import Image
 
 from sacheck import service
 from sacheck.description import Service, load_service
+from sacutils import files
 from tests.conftest import listing
 
 CLASSES = ["cat", "dog", "cow"]
@@ -141,6 +142,14 @@ def test_batches_of_json_and_a_line_for_every_call(ask, server, tmp_path):
         line["status"] == 200 and line["bytes"] and line["utc"] and line["seconds"] >= 0
         for line in lines
     )
+
+
+def test_one_query_at_a_time_keeps_a_journal(ask, server, refused, tmp_path):
+    assert ask() == EXPECTED
+    (journal,) = listing(tmp_path)
+    with files.locked(tmp_path / journal):
+        refused(ask, "Another sacheck query", "another --out")
+    assert server.requests == 3 and listing(tmp_path) == [journal] and ask() == EXPECTED
 
 
 def test_a_cell_of_a_notebook_may_ask(ask, server):
