@@ -25,6 +25,15 @@ unpack() {
     export PYTHONPATH=$PWD:$PWD/$site${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1
 }
 
+# kernels of several processes at once, where NVIDIA's MPS is installed: they take turns otherwise
+share() {
+    if command -v nvidia-cuda-mps-control >/dev/null; then
+        CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d) && CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
+        export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+        nvidia-cuda-mps-control -d && trap 'echo quit | nvidia-cuda-mps-control' EXIT
+    fi
+}
+
 case ${1:-} in
 prepare)
     mkdir -p runs/.gpu
@@ -51,6 +60,7 @@ speed)
     ;;
 paper)
     unpack
+    share
     "$python" -m benchmarks.paper --to "$out" "${@:2}"
     ;;
 collect)

@@ -131,11 +131,12 @@ def train(run: Run, names: list[str], processes: int, until: float) -> list[str]
 
 def in_turn(run: Run, ready: list[str], missing: list[str]) -> list[str]:
     """Parents first; then one of the networks for which the card waits, and one that keeps it busy,
-    by turns.
+    by turns. Siblings that teach nobody come last: what there is of them suffices for the tables.
     """
     parents = {run.zoo.specs[name].parent for name in missing}
     first = [name for name in ready if name in parents]
     rest = [name for name in ready if name not in parents]
+    rest.sort(key=lambda name: run.zoo.specs[name].step == "sibling")
     kind = {name: run.zoo.specs[name].architecture for name in rest}
     slow = [name for network in SLOWEST for name in rest if kind[name] == network]
     fast = [name for name in rest if name not in slow]
@@ -190,6 +191,21 @@ def distances(run: Run, answers: Answers, begin: int) -> pd.DataFrame:
                 key = (label, form, "cosine")
                 rows.append(tables.distance_row(key, count, spec, spec.name, float(value)))
     return pd.DataFrame(rows)
+
+
+def zoo_table(run: Run, answers: Answers, records: list[dict[str, Any]]) -> pd.DataFrame:
+    """The models that answered: what their records say, their accuracy on the probe split as it is,
+    which none of them learned from, and how often they give the source's answer there.
+    """
+    labels = run.material.splits["probe"].labels.cpu()
+    given = {name: logits[: len(labels)].argmax(1) for name, logits in answers.items()}
+    rows = pd.DataFrame(records)[["name", "step", "architecture", "seconds", "attempt"]]
+    told = {"probe_accuracy": labels, "probe_fidelity": given[run.zoo.source]}
+    shares = {
+        column: [(given[name] == truth).double().mean().item() for name in rows["name"]]
+        for column, truth in told.items()
+    }
+    return rows.assign(**shares)
 
 
 def there(run: Run, answers: Answers, *kinds: str) -> list[str]:
@@ -250,11 +266,9 @@ def write(run: Run, names: list[str], folder: Path, processes: int) -> None:
             safetensors.torch.save_file(part, temporary)
     # read as they are: a zoo loads a model before it hands out the record, half a gigabyte each
     records = [files.read_json(run.zoo.path(name).with_suffix(".json")) for name in names]
-    columns = ["name", "step", "architecture", "test_accuracy", "fidelity", "query_accuracy"]
-    columns += ["query_fidelity", "seconds", "attempt"]
     measured = distances(run, answers, begin)
     made = {
-        "zoo": pd.DataFrame(records)[columns],
+        "zoo": zoo_table(run, answers, records),
         "distances": measured,
         "auc": tables.auc_table(measured),
         "sibling_test": sibling_test(run, answers, begin),

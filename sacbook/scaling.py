@@ -1,15 +1,20 @@
-"""What profile `paper` takes on one GPU, several, and a cluster: planned, not run."""
+"""What profile `paper` takes on one GPU, several, and a cluster, as planned; and what a shortened
+form of it gave on one card.
+"""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from sacutils import figures
+from sacutils import figures, files
 from sacutils.profiles import load_profile
+from sacutils.studies import tables
 
 from . import compare, costs, jobs
 
 PROFILE = "paper"
 CARDS = (1, 2, 4)
+LEVEL = 0.01
+"""At which the sibling test judges."""
 Schedule = dict[str, tuple[float, float]]
 """Begin and end of each job."""
 
@@ -80,10 +85,60 @@ def hours(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"GPUs": counts.keys(), "hours": ends})
 
 
+def measured(name: str) -> pd.DataFrame:
+    """A table that a card brought back, see ``benchmarks/gpu.sh``."""
+    return pd.read_csv(files.home() / "results" / PROFILE / f"{name}.csv")
+
+
+def speeds() -> pd.DataFrame:
+    """Images per second of training, alone on the card, step by step and recorded; and the
+    operations per second of the recorded one.
+    """
+    alone = measured("speed").query("processes == 1")
+    wide = alone.pivot(index="network", columns="recorded", values="images_per_second")
+    wide = wide.loc[list(dict.fromkeys(alone["network"]))]
+    images = {how: wide[how].map(lambda n: "–" if pd.isna(n) else f"{n:,.0f}") for how in wide}
+    rate = [
+        f"{3 * costs.forward_flops(network, 3, 32, costs.CLASSES) * count / 1e12:.0f}"
+        for network, count in wide[True].items()
+    ]
+    columns = {"step by step": images[False], "recorded": images[True], "teraflops": rate}
+    return pd.DataFrame(columns).rename_axis("network").reset_index()
+
+
+def published() -> pd.DataFrame:
+    """AUC of SAC's published probe sets on probabilities, with intervals: all fine-tuned copies,
+    then label students against each kind of innocent model.
+    """
+    rows = measured("auc").query("form == 'probabilities' and measure == 'cosine'")
+    negatives = [name for name in dict.fromkeys(rows["negatives"]) if name != "all"]
+    cells = {
+        (row["probes"], row["attack"], row["negatives"]): str(tables.interval(row))
+        for row in rows.to_dict("records")
+    }
+    probes = dict.fromkeys(rows["probes"])
+    columns = {"Finetune-A, all": [cells[name, "Finetune-A", "all"] for name in probes]}
+    for other in negatives:
+        columns[f"Extract-L, {other}"] = [cells[name, "Extract-L", other] for name in probes]
+    return pd.DataFrame({"probes": list(probes)} | columns)
+
+
+def judged() -> pd.DataFrame:
+    """How many models of each group the sibling test accuses, by the number of probes."""
+    rows = measured("sibling_test")
+    rows = rows.assign(accused=rows["p"] <= LEVEL)
+    counts = rows.groupby(["group", "n_probes"], sort=False)["accused"].agg(["sum", "count"])
+    text = counts["sum"].astype(str) + " of " + counts["count"].astype(str)
+    wide = text.unstack("n_probes")
+    wide.columns = [f"{count:,} probes" for count in wide.columns]
+    return wide.rename_axis("models").reset_index()
+
+
 def contents() -> dict[str, str]:
     """What the chapter on scaling shows, by the names of files in ``book/_static``."""
     rows = table()
     shown = {"paper_jobs": rows.drop(columns="after"), "paper_gpus": hours(rows)}
+    shown |= {"gpu_speed": speeds(), "gpu_auc": published(), "gpu_judged": judged()}
     return {"paper_jobs.svg": svg(rows)} | {
         f"{name}.csv": frame.to_csv(index=False, float_format="%.2f")
         for name, frame in shown.items()

@@ -79,7 +79,8 @@ def noisy(query: Query, share: float, seed: int) -> Query:
 
 def train_independent(architecture: str, task: Task) -> Made:
     """Train a network from scratch on true labels: the source itself, and independent models."""
-    return task.train(task.build(architecture), cross_entropy_to(task.images.labels))
+    model, objective = task.build(architecture), cross_entropy_to(task.images.labels)
+    return task.train(model, objective, record=True)
 
 
 def finetune(
@@ -95,7 +96,7 @@ def finetune(
     if new_labels:
         models.replace_last(model, task.classes, task.seed)
     only = models.head_of(model) if last else None
-    return task.train(model, cross_entropy_to(task.images.labels), only=only)
+    return task.train(model, cross_entropy_to(task.images.labels), only=only, record=True)
 
 
 def last_normalisation(model: nn.Module) -> nn.BatchNorm2d:
@@ -198,11 +199,12 @@ def adversarial_objective(query: Query, recipe: Adversarial) -> Objective:
     return objective
 
 
-def extract_label(query: Query, student: str, task: Task) -> Made:
+def extract_label(query: Query, student: str, task: Task, *, record: bool = True) -> Made:
     """Extract-L: a student of an architecture learns the source's hard labels, asked anew for each
-    augmented batch, see :func:`label_objective`.
+    augmented batch, see :func:`label_objective`. A service that draws numbers on the CPU, as that
+    of :func:`noisy`, needs ``record=False``, see :func:`training.recorded`.
     """
-    return task.train(task.build(student), label_objective(query))
+    return task.train(task.build(student), label_objective(query), record=record)
 
 
 def extract_once(source: nn.Module, student: str, task: Task) -> Made:
@@ -218,7 +220,7 @@ def extract_probability(query: Query, student: str, task: Task) -> Made:
     augmented batch, see :func:`probability_objective`; the recipe is a ``Distillation``.
     """
     objective = probability_objective(query, task.recipe.temperature, task.recipe.soft_weight)
-    return task.train(task.build(student), objective)
+    return task.train(task.build(student), objective, record=True)
 
 
 def extract_adversarial(query: Query, student: nn.Module, task: Task) -> Made:

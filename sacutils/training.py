@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,12 @@ LossAndHits = tuple[torch.Tensor, torch.Tensor]
 Objective = Callable[[nn.Module, torch.Tensor, torch.Tensor], LossAndHits]
 """From model, a batch of images (float32 in [0, 1]) and their indices to the scalar loss and the
 number of hits in the batch."""
+
+
+Step = Callable[[torch.Tensor, torch.Tensor], LossAndHits]
+"""From a batch of images and their indices to its loss and hits; leaves gradients behind."""
+WARM_UP = 3
+"""Batches of a size that are trained on before one is recorded."""
 
 
 class Diverged(Exception):
@@ -84,6 +91,39 @@ def _scheduler(
             return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
+def recorded(step: Step, parameters: list[nn.Parameter]) -> Step:
+    """A step on CUDA that is recorded once for each size of a batch, and repeated from then on: the
+    same sums in the same order, without the processor that starts each of them.
+
+    It must do the same for every batch and draw no random numbers on the CPU.
+    """
+    counts, known = Counter[int](), dict[int, tuple]()
+    side, pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
+
+    def repeat(x: torch.Tensor, index: torch.Tensor) -> LossAndHits:
+        counts[len(x)] += 1
+        if counts[len(x)] <= WARM_UP:  # as torch asks, not on the stream that is the default
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                result = step(x, index)
+            torch.cuda.current_stream().wait_stream(side)
+            return result
+        if len(x) not in known:
+            graph, batch = torch.cuda.CUDAGraph(), (x.clone(), index.clone())
+            with torch.cuda.graph(graph, pool):
+                result = step(*batch)
+            known[len(x)] = graph, batch, result, [weights.grad for weights in parameters]
+        graph, batch, result, gradients = known[len(x)]
+        for place, value in zip(batch, (x, index), strict=True):
+            place.copy_(value)
+        for weights, gradient in zip(parameters, gradients, strict=True):
+            weights.grad = gradient
+        graph.replay()
+        return result
+
+    return repeat
+
+
 def train(
     model: nn.Module,
     pixels: torch.Tensor,
@@ -93,6 +133,7 @@ def train(
     *,
     only: nn.Module | None = None,
     after_step: Callable[[], None] | None = None,
+    record: bool = False,
     label: str = "training",
 ) -> History:
     """Minimise an objective by stochastic gradient descent on augmented batches, in place.
@@ -100,8 +141,9 @@ def train(
     `pixels` are uint8, shape (n, channels, height, width), on the model's device; the model is left
     in evaluation mode. The `seed` is that of order and augmentation, not of the initial weights.
     What is not in the part `only` keeps its weights and its batch statistics; `after_step` is
-    called after each step, for constraints on weights; `label` is shown by the progress bar and by
-    errors. `Diverged` is raised when the loss stops being finite.
+    called after each step, for constraints on weights; `record` says that the objective may be
+    :func:`recorded`, which is done on CUDA; `label` is shown by the progress bar and by errors.
+    `Diverged` is raised when the loss stops being finite.
     """
     generator = torch.Generator().manual_seed(seed)
     n, device = max(1, round(recipe.share * len(pixels))), pixels.device
@@ -114,6 +156,15 @@ def train(
     steps = math.ceil(n / recipe.batch)
     scheduler = _scheduler(optimizer, recipe, steps * recipe.epochs)
     history = History()
+
+    def step(x: torch.Tensor, index: torch.Tensor) -> LossAndHits:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss, correct = objective(compiled, x, index)
+        loss.backward()
+        return loss.detach(), correct
+
+    if record and device.type == "cuda":
+        step = recorded(step, parameters)
     model.eval()
     (only or model).train()
     progress = tqdm(range(recipe.epochs), desc=label, unit="epoch", leave=False, disable=None)
@@ -128,15 +179,13 @@ def train(
             for index in torch.randperm(n, generator=generator).tensor_split(steps):
                 index = index.to(device)
                 x = to_float(augment(pixels[index], recipe.pad, recipe.flip, generator))
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                    loss, correct = objective(compiled, x, index)
                 optimizer.zero_grad()
-                loss.backward()
+                loss, correct = step(x, index)
                 optimizer.step()
                 scheduler.step()
                 if after_step is not None:
                     after_step()
-                losses += loss.detach() * len(index)
+                losses += loss * len(index)
                 hits += correct
             history.loss.append(losses.item() / n)
             history.accuracy.append(hits.item() / n)

@@ -156,7 +156,7 @@ def make_once_student(spec: Spec, task: Task, get: Get) -> Made:
 def make_noisy_student(spec: Spec, task: Task, get: Get) -> Made:
     """Extract-L from noisy answers."""
     query = attacks.noisy(attacks.black_box(get(str(spec.parent))), attacks.NOISE, task.seed)
-    return attacks.extract_label(query, spec.architecture, task)
+    return attacks.extract_label(query, spec.architecture, task, record=False)
 
 
 def make_probability_student(spec: Spec, task: Task, get: Get) -> Made:

@@ -1,6 +1,7 @@
 """On CUDA: repeatable, exact answers, the same tables. Needs no conftest, see benchmarks/gpu.sh."""
 
 import copy
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ import torch
 from sacutils import attacks, files, models, training
 from sacutils.attacks import Task
 from sacutils.data import Images, to_float
-from sacutils.profiles import Recipe
+from sacutils.profiles import Distillation, Recipe
 from sacutils.run import open_run
 from sacutils.studies import tables
 
@@ -37,6 +38,27 @@ def test_the_same_seed_gives_the_same_weights(images, network):
     for name, weights in states[0].items():
         assert torch.equal(weights, states[1][name]), name
     assert any(not torch.equal(weights, states[2][name]) for name, weights in states[0].items())
+
+
+@pytest.mark.cuda
+@CARD
+@pytest.mark.parametrize("network", ["vgg16_bn", "mobilenet_v2", "densenet121", "resnet_s"])
+@pytest.mark.parametrize("attack", [attacks.extract_label, attacks.extract_probability])
+def test_a_recorded_step_gives_the_same_weights(network, attack):
+    device, generator = training.pick_device("cuda"), torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (98, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    images = Images(pixels, torch.randint(0, 10, (98,), generator=generator)).to(device)
+    # batches of two sizes, a rate that changes, and dropout in two of the networks
+    values = {"lr": 0.01, "epochs": 6, "batch": 20, "schedule": "cosine_per_batch"}
+    task = Task(images, 10, Distillation(temperature=20, soft_weight=0.9, **values), 1)
+    teacher = attacks.black_box(models.build("resnet_s", 3, 10, 7).to(device))
+    (one, first), (two, second) = (attack(teacher, network, task) for _ in range(2))
+    with mock.patch("sacutils.training.recorded", lambda step, _: step):
+        plain, third = attack(teacher, network, task)
+    assert first == second == third and len(set(first.loss)) == 6
+    for name, weights in one.state_dict().items():
+        assert torch.equal(weights, two.state_dict()[name]), name
+        assert torch.equal(weights, plain.state_dict()[name]), name
 
 
 def test_autocast_does_not_reach_the_answers_on_probes(images):

@@ -112,5 +112,5 @@ def test_rates_are_measured(capsys):
     sizes = ["--images", "64", "--epochs", "1", "--side-by-side", "1"]
     card.main(["--networks", "resnet_s", *sizes])
     _, line = capsys.readouterr().out.splitlines()
-    assert line.split()[0] == "resnet_s" and len(line.split()) == 5
+    assert line.split()[0] == "resnet_s" and len(line.split()) == 6
     assert all(float(value.replace(",", "")) > 0 for value in line.split()[1:])
