@@ -98,7 +98,9 @@ def measure(device: str = "cpu", images: int = 2000, rounds: int = 5, out: Path 
 
     def train(name: str) -> float:
         model = build(name)
-        return seconds(lambda: training.train(model, on_device, objective, recipe, 0), place)
+        return seconds(
+            lambda: training.train(model, on_device, objective, recipe, 0, record=True), place
+        )
 
     def refer(name: str) -> float:
         model = build(name).to(memory_format=torch.contiguous_format)

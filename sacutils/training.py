@@ -141,9 +141,9 @@ def train(
     `pixels` are uint8, shape (n, channels, height, width), on the model's device; the model is left
     in evaluation mode. The `seed` is that of order and augmentation, not of the initial weights.
     What is not in the part `only` keeps its weights and its batch statistics; `after_step` is
-    called after each step, for constraints on weights; `record` says that the objective may be
-    :func:`recorded`, which is done on CUDA; `label` is shown by the progress bar and by errors.
-    `Diverged` is raised when the loss stops being finite.
+    called after each step, for constraints on weights; `record` says that the step may be
+    :func:`recorded`, which is done on CUDA unless it is compiled; `label` is shown by the progress
+    bar and by errors. `Diverged` is raised when the loss stops being finite.
     """
     generator = torch.Generator().manual_seed(seed)
     n, device = max(1, round(recipe.share * len(pixels))), pixels.device
@@ -163,7 +163,7 @@ def train(
         loss.backward()
         return loss.detach(), correct
 
-    if record and device.type == "cuda":
+    if record and device.type == "cuda" and not recipe.compile:
         step = recorded(step, parameters)
     model.eval()
     (only or model).train()

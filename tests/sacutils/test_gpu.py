@@ -44,7 +44,12 @@ def test_the_experiment_runs_where_nothing_makes_a_book(run, tmp_path):
         (home / name).symlink_to(target)
     (home / "runs").symlink_to(run.shared.parent)
     (tmp_path / "sitecustomize.py").write_text(BLOCK)
+    mps = tmp_path / "bin/nvidia-cuda-mps-control"
+    mps.parent.mkdir()
+    mps.write_text(f'#!/bin/sh\necho "$*" >>"{tmp_path}/mps"; [ "$*" ] || cat >>"{tmp_path}/mps"\n')
+    mps.chmod(0o755)
     own = {"SAC_HOME": str(home), "PYTHONPATH": str(tmp_path), "PYTHON": sys.executable}
+    own |= {"PATH": f"{mps.parent}:{os.environ['PATH']}"}
     command = [SCRIPT, "paper", "--profile", "smoke", "--values", json.dumps(FEW)]
     done = subprocess.run(
         [*command, "--processes", "1"],
@@ -54,6 +59,7 @@ def test_the_experiment_runs_where_nothing_makes_a_book(run, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "source(vgg_bn_s)#0 > finetune_all#2" in done.stdout
+    assert (tmp_path / "mps").read_text().split() == ["-d", "quit"]
 
     zoo, tests = pd.read_csv(out / "zoo.csv"), pd.read_csv(out / "sibling_test.csv")
     assert set(zoo["step"]) == set(paper.WANTED)
