@@ -210,6 +210,7 @@ class Zoo(Strict):
     a stolen model keeps that model's images. `surrogates` are trained twice, from labels and from
     probabilities, `controls` with shifts and without, `independent_plain` on attacker data and on
     owner data. `overlaps` are the shares of an independent model's images that are the owner's.
+    Of the `siblings` one may be the suspect's teacher, and without it two have to be left.
     `thief_strengths` bounds how many strengths of an adaptive thief are tried in a full run, for as
     many `students` as each has models.
     """
@@ -218,7 +219,7 @@ class Zoo(Strict):
     students: Annotated[list[Architecture], Field(min_length=1)]
     extracted_per_student: Positive
     attacker_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    siblings: Annotated[int, Field(ge=2)]
+    siblings: Annotated[int, Field(ge=3)]
     controls: Counts
     surrogates: Counts
     independent: Counts

@@ -120,15 +120,15 @@ def incriminating(pool: Pool, suspect: str) -> dict[str, torch.Tensor]:
 
 def friendly(pool: Pool, suspects: list[str], without: dict[str, int]) -> pd.DataFrame:
     """The suspects as judged by an accuser who keeps the half of the calibrating controls that is
-    farthest from the source, and for each suspect the siblings that explain it worst, as many as
-    the sibling test demands.
+    farthest from the source, two at least, and for each suspect the siblings that explain it worst,
+    as many as the sibling test demands.
     """
     asked, rows = usual(pool, pool.members[0]), []
     known = owner(pool, [pool.logits[name] for name in pool.members], asked)
     for score, (name, form) in DISTANCES.items():
         theirs = known.calibrating[name]
         values = distances(known.source[name], theirs, theirs.argmax(2), form)
-        far = values.argsort(descending=True, stable=True)[: len(values) // 2]
+        far = values.argsort(descending=True, stable=True)[: max(2, len(values) // 2)]
         fewer = known._replace(calibrating=known.calibrating | {name: theirs[far]})
         part = {suspect: shown(pool, suspect, asked) for suspect in suspects}
         found = judge(fewer, part, without)

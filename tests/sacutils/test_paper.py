@@ -24,7 +24,7 @@ TINY = {
     "zoo.surrogates": {"resnet_s": 1},
     "zoo.independent": {"densenet_s": 1},
     "zoo.independent_owner": {"resnet_s": 1},
-    "zoo.siblings": 2,
+    "zoo.siblings": 3,
     "zoo.controls": {"resnet_s": 1},
     "zoo.independent_plain": {"resnet_s": 1},
     "zoo.overlap": {"resnet_s": 1},

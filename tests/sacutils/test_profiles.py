@@ -81,7 +81,7 @@ def test_unknown_parameter_is_refused(refused, overrides, words):
         ("probes.contested", [100, 100], "rise strictly"),
         ("probes.contested", [], "at least 1"),
         ("probes.views", -1, "greater than or equal to 0"),
-        ("zoo.siblings", 1, "greater than or equal to 2"),
+        ("zoo.siblings", 2, "greater than or equal to 3"),
         ("zoo.attacker_share", 0, "greater than 0"),
         ("zoo.attacker_share", 1.5, "less than or equal to 1"),
         ("zoo.overlaps", [], "at least 1"),
