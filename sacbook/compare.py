@@ -198,5 +198,4 @@ def text(rows: pd.DataFrame, runs: tuple[Run, Run]) -> str:
 
 def _markdown(frame: pd.DataFrame) -> str:
     """A table of texts in Markdown."""
-    lines = [frame.columns, ["---"] * frame.shape[1], *frame.fillna("–").to_numpy()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return pages.table(list(frame.columns), frame.fillna("–").to_numpy().tolist())

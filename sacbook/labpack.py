@@ -282,7 +282,7 @@ def _by_hand(found: pd.DataFrame, source: np.ndarray, pair: dict[int, np.ndarray
     for score in ("SAC", "AKH"):
         values = found.loc[list(pair), score]
         lines.append([f"{score}, all probes", "–", *(f"{value:.4f}" for value in values)])
-    return table(["quantity", "source", "stolen", "independent"], lines)
+    return pages.table(["quantity", "source", "stolen", "independent"], lines)
 
 
 def _aucs(found: pd.DataFrame) -> str:
@@ -300,7 +300,7 @@ def _aucs(found: pd.DataFrame) -> str:
             low, high = saclab.interval(value, *units)
             line.append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
         lines.append(line)
-    return table(["stolen", "independent", "models", "SAC", "AKH"], lines)
+    return pages.table(["stolen", "independent", "models", "SAC", "AKH"], lines)
 
 
 def _sealed_table(found: pd.DataFrame, suspects: list[str], p: np.ndarray) -> dict[str, str]:
@@ -314,10 +314,4 @@ def _sealed_table(found: pd.DataFrame, suspects: list[str], p: np.ndarray) -> di
     ]
     heads = ["suspect", "it is", "made from the source", "p-value", "by the rule"]
     right = f"{int((guilty == accused).sum())} of {len(suspects)}"
-    return {"lab_sealed": table(heads, lines), "lab_right": right}
-
-
-def table(heads: list[str], lines: list[list[str]]) -> str:
-    """A table in Markdown from the heads of its columns and the texts of its lines."""
-    rows = [heads, ["---"] * len(heads), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return {"lab_sealed": pages.table(heads, lines), "lab_right": right}

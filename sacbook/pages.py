@@ -423,10 +423,16 @@ def _banner(changed: Changes, chapter: str, compared: bool, old: bool) -> str:
     lines = [f"{same} {say}" if old else same]
     if changed:
         lines = [f"This is the page {chapter} with other values than the book's. {say}", ""]
-        lines += ["| parameter | here | in the book |", "|---|---|---|"]
-        lines += [f"| `{key}` | {shown(a)} | {shown(b)} |" for key, (a, b) in changed.items()]
+        values = [[f"`{key}`", shown(a), shown(b)] for key, (a, b) in changed.items()]
+        lines.append(table(["parameter", "here", "in the book"], values))
     head = "::::{admonition} Not a page of the book\n:class: important changed-values"
     return "\n".join([head, *lines, "", "::::", ""])
+
+
+def table(heads: list[str], lines: list[list[str]]) -> str:
+    """A table in Markdown from the heads of its columns and the texts of its lines."""
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def shown(value: Any) -> str:

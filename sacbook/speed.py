@@ -10,7 +10,7 @@ from sacutils import figures, files
 from sacutils.studies.tables import duration
 
 from .compare import svg
-from .labpack import table
+from .pages import table
 from .status import STAGES
 
 MEASURED = ("training-cpu", "fingerprints", "checking", "scaling", "book")

@@ -92,23 +92,7 @@ def ask(
     """
     line = _line(url, service)
     busy = f"Another sacheck query keeps {journal}; wait until it has ended, or give another --out."
-    with files.locked(journal, busy):
-        return _ask(line, url, service, probes, class_names, journal, identity)
-
-
-def _ask(
-    line: Line,
-    url: str,
-    service: Service,
-    probes: dict[str, bytes],
-    class_names: list[str],
-    journal: Path,
-    identity: str,
-) -> list[Row]:
     last = 0.0
-    known = _open_journal(journal, url, service, identity, len(class_names))
-    answered = {name: row for name, row in known.items() if name in probes}
-    waiting = [name for name in probes if name not in answered]
 
     async def call(session: aiohttp.ClientSession, names: list[str], attempt: int) -> list[Row]:
         nonlocal last
@@ -167,8 +151,12 @@ def _ask(
                 answered.update(zip(names, rows, strict=True))
                 bar.update(len(names))
 
-    with tqdm(total=len(probes), initial=len(answered), unit="probe", disable=None) as bar:
-        _finished(call_all())
+    with files.locked(journal, busy):
+        known = _open_journal(journal, url, service, identity, len(class_names))
+        answered = {name: row for name, row in known.items() if name in probes}
+        waiting = [name for name in probes if name not in answered]
+        with tqdm(total=len(probes), initial=len(answered), unit="probe", disable=None) as bar:
+            _finished(call_all())
     return [answered[name] for name in probes]
 
 
