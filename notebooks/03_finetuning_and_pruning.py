@@ -253,8 +253,8 @@ figures.curves(long, "fraction", "value", hue="measure", **axes)
 # %% tags=["remove-cell"]
 everyone = pd.concat([tuned, pruned])
 mean, last = tuned.groupby("step")["fidelity"].mean(), ladder.iloc[-1]
-fidelities = [part["fidelity"].to_numpy() for _, part in tuned.groupby("step")]  # A, L
-gap = evaluation.mean_difference(fidelities[1], fidelities[0])
+from_a, from_l = (part for _, part in tuned.groupby("step"))
+gap = suspects.gap(from_l, from_a, "fidelity")
 words = ("Finetune-A stays nearer", "neither stays clearly nearer", "Finetune-L stays nearer")
 figures.say(nearer=suspects.word(gap, *words), gap=str(gap), tolerance=f"{100 * tolerance:g}")
 figures.say(n_all=len(everyone), n_useful=int((everyone["accuracy"] >= accuracy - tolerance).sum()))

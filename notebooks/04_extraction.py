@@ -47,7 +47,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from sacutils import attacks, data, evaluation, figures, steps, training
+from sacutils import attacks, data, figures, steps, training
 from sacutils.run import open_run, provenance_line
 from sacutils.studies import suspects
 from sacutils.zoo import QUERIES
@@ -240,14 +240,14 @@ axes = {"label": "share of images", "facet": "measure"}
 figures.points(long, "value", "architecture", role="step", **axes)
 
 # %% [markdown]
-# The difference of the groups' mean fidelities, students minus independent models, in percentage points with Welch's 95 % interval over models:
+# The difference of the groups' mean fidelities, students minus independent models, in percentage points with Welch's 95 % interval over models, of which those of one architecture count as alike:
 
 # %%
 by_step, rows, verdicts = dict(list(everyone.groupby("step"))), [], {}
 for step in ("extract_label", "extract_probability"):
     for measure in measures[1:]:
-        theirs, others = (by_step[k][measure].to_numpy() for k in (step, "independent"))
-        gap = evaluation.mean_difference(theirs, others)
+        theirs, others = by_step[step], by_step["independent"]
+        gap = suspects.gap(theirs, others, measure)
         verdict = suspects.word(gap, "less close", "not clearly closer", "closer")
         verdicts[step, measure] = verdict
         row = {"students": steps.LABELS[step], "models": f"{len(theirs)} / {len(others)}"}

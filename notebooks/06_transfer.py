@@ -169,10 +169,15 @@ images = {"none": clean}
 for kind in corruptions.CORRUPTIONS:
     images[kind] = corruptions.corrupt_all(clean, kind, run.profile.seed)
 rows = [
-    {"corruption": kind, "step": step, "accuracy": training.accuracy(run.zoo.get(other), part)}
+    {
+        "corruption": kind,
+        "step": step,
+        "name": n,
+        "accuracy": training.accuracy(run.zoo.get(n), part),
+    }
     for kind, part in images.items()
     for step in ("source", stolen[2], honest[1])
-    for other in run.names(step)
+    for n in run.names(step)
 ]
 by_kind = pd.DataFrame(rows)
 
@@ -183,14 +188,12 @@ figures.strips(by_kind, "accuracy", "corruption", role="step", label="accuracy",
 # %%
 def gap(step: str, scratch: str, rows: pd.DataFrame) -> evaluation.Difference:
     """Mean accuracy of stolen models minus that of models from scratch."""
-    return evaluation.mean_difference(
-        *(rows[rows["step"] == s]["accuracy"].to_numpy() for s in (step, scratch))
-    )
+    both = (rows[rows["step"] == name] for name in (step, scratch))
+    return suspects.gap(*both, "accuracy")
 
 
 damaged = by_kind[by_kind["corruption"] != "none"]
-per_model = damaged.assign(model=damaged.groupby(["corruption", "step"]).cumcount())
-per_model = per_model.groupby(["step", "model"])["accuracy"].mean().reset_index()
+per_model = damaged.groupby(["step", "name"])["accuracy"].mean().reset_index()
 gaps = {step: gap(step, honest[0], relabelled) for step in stolen[:2]}
 gaps[stolen[2]] = gap(stolen[2], honest[1], per_model)
 verdicts = ("worse", "not clearly different", "better")
@@ -209,7 +212,7 @@ means = damaged.groupby("step")["accuracy"].mean()
 figures.say(**{f"damaged_{step}": f"{value:.1%}" for step, value in means.items()})
 
 # %% [markdown]
-# The difference is in percentage points of accuracy on the task that the thief wanted, with Welch's 95 % interval over models. The effort on the new labels is not the same: the stolen start
+# The difference is in percentage points of accuracy on the task that the thief wanted, with Welch's 95 % interval over models; those of one architecture count as alike. The effort on the new labels is not the same: the stolen start
 # was trained for {glue:text}`epochs_transfer` epochs, the models from scratch for {glue:text}`epochs_scratch`. On {glue:text}`n_corrupted` test images with each corruption, the mean accuracy is
 # {glue:text}`damaged_source` for the source as it was, {glue:text}`damaged_transfer_corrupted` for Transfer-10C and {glue:text}`damaged_independent_corrupted` from scratch.
 

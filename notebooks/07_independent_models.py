@@ -142,22 +142,21 @@ axes["sections"] = {"Innocent": INDEPENDENT, "Stolen": SAME_CLASSES}
 figures.strips(shown, "fidelity", "step", role="step", **axes)
 
 # %% tags=["hide-input"]
-by_step = {step: part["fidelity"].to_numpy() for step, part in everyone.groupby("step")}
-another = everyone[everyone["step"].isin(of_another)]["fidelity"].to_numpy()
+by_step = dict(list(everyone.groupby("step")))
+another = everyone[everyone["step"].isin(of_another)]
 honest = independent[independent["step"].isin(["independent", "independent_owner"])]
 same, on_owner = honest["architecture"] == record["architecture"], honest["step"] != "independent"
-fidelity = honest["fidelity"].to_numpy()
 contrasts = {
-    "the source's architecture": (fidelity[same], fidelity[~same]),
-    "the owner's data": (fidelity[on_owner], fidelity[~on_owner]),
-    "all but the seed (siblings)": (by_step["sibling"], fidelity),
+    "the source's architecture": (honest[same], honest[~same]),
+    "the owner's data": (honest[on_owner], honest[~on_owner]),
+    "all but the seed (siblings)": (by_step["sibling"], honest),
     "extraction, of another": (another, by_step["independent"]),
     "extraction, of this source (Extract-L)": (by_step["extract_label"], another),
 }
 rows = []
 for label, (sharing, rest) in contrasts.items():
     if len(sharing) and len(rest):
-        gap = evaluation.mean_difference(sharing, rest)
+        gap = suspects.gap(sharing, rest, "fidelity")
         row = {"sharing": label, "models": f"{len(sharing)} / {len(rest)}"}
         rows.append(row | {"difference of fidelity (points)": str(gap)})
 caption = "What raises fidelity: models that share something with the source"
@@ -165,8 +164,8 @@ figures.table(pd.DataFrame(rows), caption=caption)
 
 # %% tags=["remove-cell"]
 figures.say(own_closer=suspects.word(gap, "less close", "not clearly closer", "closer"))
-figures.say(fidelity_another=suspects.spread(pd.Series(another)), own_gap=str(gap))
-figures.say(fidelity_own=f"{by_step['extract_label'].mean():.1%}")
+figures.say(fidelity_another=suspects.spread(another["fidelity"]), own_gap=str(gap))
+figures.say(fidelity_own=f"{by_step['extract_label']['fidelity'].mean():.1%}")
 reference, kept = references.for_run(run)
 kinds = kept["zoo"]["step"].replace(list(of_another), "another")
 of_source = kept["zoo"].assign(kind=kinds).pivot_table("fidelity", "seed", "kind")
@@ -175,7 +174,7 @@ figures.say(reference=reference.split(",")[0], n_nearer=f"{nearer.sum()} of {len
 
 # %% [markdown]
 # A positive difference means that sharing this property with the source makes a model look more like it. *Models* has the numbers of those that share it and of those that do not; intervals are
-# Welch's, 95 %, over models. Only the last line is about theft: own students minus students of another, {glue:text}`own_gap` points.
+# Welch's, 95 %, over models, of which those of one architecture count as alike. Only the last line is about theft: own students minus students of another, {glue:text}`own_gap` points.
 #
 # ### Whose student?
 #

@@ -53,7 +53,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from sacutils import evaluation, figures, probes, steps, training
+from sacutils import figures, probes, steps, training
 from sacutils.probes import PLACEBOS, PROBE_SETS
 from sacutils.run import judges, open_run, provenance_line
 from sacutils.studies import references, suspects, tables
@@ -205,10 +205,10 @@ figures.table(tables.wide(mean.reset_index(), "group", "probes"), caption=captio
 drawn = answers[answers["step"].isin(compared)]
 rows = []
 for label, part in drawn.groupby("probes", sort=False):
-    is_stolen, shares = part["step"].isin(steps.SAME_CLASSES), part["agreement"]
-    stolen, independent = shares[is_stolen].to_numpy(), shares[~is_stolen].to_numpy()
-    gap = evaluation.mean_difference(stolen, independent)
-    rows.append((label, stolen.mean(), independent.mean(), gap.low, str(gap)))
+    is_stolen = part["step"].isin(steps.SAME_CLASSES)
+    gap = suspects.gap(part[is_stolen], part[~is_stolen], "agreement")
+    stolen, independent = (part.loc[which, "agreement"].mean() for which in (is_stolen, ~is_stolen))
+    rows.append((label, stolen, independent, gap.low, str(gap)))
 columns = ["probes", "stolen", "independent", "low", "difference (points)"]
 gaps = pd.DataFrame(rows, columns=columns)
 of_set = gaps.set_index("probes")
@@ -235,7 +235,7 @@ figures.say(n_all=int(counts.reindex(steps.SAME_CLASSES).sum()))
 # mistakes. A copy was trained to repeat the source's answers, mistakes included, or began with its weights.
 #
 # Two things weaken this argument. Some mistakes are made by every network, for example on an image with a wrong label. Demanding that *surrogates* err as well (SAC-w) keeps what copies share,
-# but does nothing against what everyone shares. And a copy that learned little repeats little. The table has the difference with Welch's 95 % interval over models:
+# but does nothing against what everyone shares. And a copy that learned little repeats little. The table has the difference with Welch's 95 % interval over models, of which those of one architecture count as alike:
 
 # %%
 caption = "Agreement with the source: stolen and independent models, and their difference"

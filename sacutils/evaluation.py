@@ -7,14 +7,13 @@ several sources on the spread of their values as well. It never shrinks to a poi
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import beta, binomtest, norm, t, ttest_ind
+from scipy.stats import beta, binomtest, norm, t
 
 ICC = 0.8
 """Intra-class correlation of distances within a cluster that intervals allow for. Measured were
@@ -227,13 +226,19 @@ def clustered_share(hits: np.ndarray, sources: np.ndarray, icc: float) -> Propor
     return Proportion(share, float(low), float(high))
 
 
-def mean_difference(first: np.ndarray, second: np.ndarray) -> Difference:
+def mean_difference(
+    first: np.ndarray, second: np.ndarray, clusters: tuple[np.ndarray, np.ndarray]
+) -> Difference:
     """Difference of two groups' mean shares, one share per model, with Welch's 95 % interval over
-    models; none if a group has a single model, or if no two models of a group differ.
+    the :func:`units` that the `clusters` of the models leave; none if a group is a single unit, or
+    if no two models of a group differ.
     """
     value, low, high = float(first.mean() - second.mean()), np.nan, np.nan
-    if min(len(first), len(second)) > 1 and (np.ptp(first) > 0 or np.ptp(second) > 0):
-        with warnings.catch_warnings():  # scipy doubts a group without spread; the other has some
-            warnings.simplefilter("ignore", RuntimeWarning)
-            low, high = ttest_ind(first, second, equal_var=False).confidence_interval()
+    counts = [units(names) for names in clusters]
+    if min(counts) > 1 and (np.ptp(first) > 0 or np.ptp(second) > 0):
+        pairs = zip((first, second), counts, strict=True)
+        parts = [shares.var(ddof=1) / count for shares, count in pairs]
+        doubt = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
+        half = t.ppf(0.975, sum(parts) ** 2 / doubt) * math.sqrt(sum(parts))
+        low, high = value - half, value + half
     return Difference(value, float(low), float(high))

@@ -7,7 +7,7 @@ from .. import evaluation, models, steps, training
 from ..probes import PUBLISHED
 from ..run import Run
 from ..steps import LABELS, STEPS
-from .tables import strangers
+from .tables import clusters, strangers
 
 SETTINGS = {
     "lr": "learning rate",
@@ -107,6 +107,15 @@ def with_intervals(rows: pd.DataFrame, share: str, n: str = "n") -> pd.DataFrame
     return rows.assign(low=[each.low for each in bounds], high=[each.high for each in bounds])
 
 
+def gap(first: pd.DataFrame, second: pd.DataFrame, share: str) -> evaluation.Difference:
+    """The difference of two groups' means of a share; `name` names the models, whose
+    :func:`tables.clusters` count.
+    """
+    both = first, second
+    names = [clusters(rows["name"].to_numpy()) for rows in both]
+    return evaluation.mean_difference(*(rows[share].to_numpy() for rows in both), tuple(names))
+
+
 def word(gap: evaluation.Difference, below: str, neither: str, above: str) -> str:
     """The word for a difference: its interval lies below 0, holds it or is not known, or above."""
     return above if gap.low > 0 else below if gap.high < 0 else neither
@@ -173,7 +182,7 @@ def weight_changes(run: Run, *kinds: str) -> pd.DataFrame:
 def on_probes(run: Run, *kinds: str) -> pd.DataFrame:
     """How the models of some steps answer SAC's published probe sets, a row per set and model.
 
-    Columns: probes (the set's label), model, step, group, and shares of the probes, 0 to 1:
+    Columns: probes (the set's label), name, step, group, and shares of the probes, 0 to 1:
     accuracy, confidence (mean of the largest probability), agreement (label is the source's).
     """
     truth, rows = run.material.splits["probe"].labels.cpu(), []
@@ -181,7 +190,7 @@ def on_probes(run: Run, *kinds: str) -> pd.DataFrame:
         right, theirs = truth[run.probes[name].index], run.logits[name][run.zoo.source].argmax(1)
         for model in run.names(*kinds):
             confidence, predicted = run.outputs(name, model).max(1)
-            row = {"probes": label, "model": model, "step": run.zoo.specs[model].step}
+            row = {"probes": label, "name": model, "step": run.zoo.specs[model].step}
             row |= {"accuracy": (predicted == right).double().mean().item()}
             row |= {"confidence": confidence.mean().item()}
             rows.append(row | {"agreement": (predicted == theirs).double().mean().item()})

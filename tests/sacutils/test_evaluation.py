@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, norm
+from scipy.stats import beta, norm, ttest_ind
 from scipy.stats import t as student_t
 
 from sacutils import evaluation
@@ -229,14 +229,22 @@ def test_area_under_the_curve_is_the_auc(stolen, independent):
 
 def test_difference_of_means_against_welchs_formula():
     first, second = np.array([0.5, 0.6, 0.9, 0.7]), np.array([0.4, 0.5, 0.3])
-    made = evaluation.mean_difference(first, second)
-    parts = [first.var(ddof=1) / 4, second.var(ddof=1) / 3]
-    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 3 + parts[1] ** 2 / 2)
-    half = student_t.ppf(0.975, freedom) * math.sqrt(sum(parts))
+    apart = np.arange(4), np.arange(3)
+    made = evaluation.mean_difference(first, second, apart)
+    welch = ttest_ind(first, second, equal_var=False).confidence_interval()
     value = first.mean() - second.mean()
-    assert made == pytest.approx((value, value - half, value + half))
+    assert made == pytest.approx((value, *welch))
+    # four models in two pairs are worth 4 / (1 + 0.8 (8 / 4 - 1)) units
+    m = 4 / 1.8
+    parts = [first.var(ddof=1) / m, second.var(ddof=1) / 3]
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (m - 1) + parts[1] ** 2 / 2)
+    half = student_t.ppf(0.975, freedom) * math.sqrt(sum(parts))
+    pairs = evaluation.mean_difference(first, second, (np.array([0, 0, 1, 1]), apart[1]))
+    assert pairs == pytest.approx((value, value - half, value + half))
+    assert pairs.low < made.low and made.high < pairs.high
     for one, other in ((first[:1], second), (np.ones(3), np.zeros(2))):
-        made = evaluation.mean_difference(one, other)
+        names = np.arange(len(one)), np.arange(len(other))
+        made = evaluation.mean_difference(one, other, names)
         assert made.value == one.mean() - other.mean() and math.isnan(made.low + made.high)
     assert str(evaluation.Difference(0.05, 0.01, 0.09)) == "+5.0 [+1.0, +9.0]"
     assert str(evaluation.Difference(0.05, math.nan, math.nan)) == "+5.0 [no interval]"
@@ -287,5 +295,6 @@ def test_auc_reads_well():
 def test_a_group_without_spread_is_no_cause_to_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        gap = evaluation.mean_difference(np.array([0.8, 0.8]), np.array([0.7, 0.71, 0.73]))
+        groups = np.array([0.8, 0.8]), np.array([0.7, 0.71, 0.73])
+        gap = evaluation.mean_difference(*groups, (np.arange(2), np.arange(3)))
     assert gap.low < gap.value < gap.high

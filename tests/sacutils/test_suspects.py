@@ -1,10 +1,11 @@
 """What the attack chapters show of their models agrees with the records of these models."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from sacutils import training
+from sacutils import evaluation, training
 from sacutils.studies import suspects
 
 
@@ -41,6 +42,17 @@ def test_copies_that_copy_less_than_a_stranger_are_counted():
     rows = pd.DataFrame(rows)
     table = suspects.group_table(rows, "accuracy", by=("group",), stranger=0.8)
     assert table["copy less than a stranger"].tolist() == ["1 of 3", "1 of 1"]
+
+
+def test_models_of_an_architecture_count_as_alike_in_a_gap():
+    shares = {"name": ["e(a)#0", "e(a)#1", "e(b)#0", "e(b)#1"], "fidelity": [0.6, 0.65, 0.8, 0.82]}
+    several = pd.DataFrame(shares)
+    one = several.assign(name=[f"e(a)#{i}" for i in range(4)], fidelity=several["fidelity"] - 0.1)
+    gap = suspects.gap(several, one, "fidelity")
+    names = np.array(["a", "a", "b", "b"]), np.arange(4)
+    theirs, others = (part["fidelity"].to_numpy() for part in (several, one))
+    assert gap == evaluation.mean_difference(theirs, others, names)
+    assert gap.value == pytest.approx(0.1) and gap.low < 0 < gap.high
 
 
 def test_a_stranger_is_the_mean_independent_model_on_attacker_data(run):
