@@ -240,5 +240,5 @@ def mean_difference(
         parts = [shares.var(ddof=1) / count for shares, count in pairs]
         doubt = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
         half = t.ppf(0.975, sum(parts) ** 2 / doubt) * math.sqrt(sum(parts))
-        low, high = value - half, value + half
+        low, high = max(value - half, -1), min(value + half, 1)
     return Difference(value, float(low), float(high))
