@@ -25,8 +25,6 @@ number of hits in the batch."""
 
 Step = Callable[[torch.Tensor, torch.Tensor], LossAndHits]
 """From a batch of images and their indices to its loss and hits; leaves gradients behind."""
-WARM_UP = 3
-"""Batches of a size that are trained on before one is recorded."""
 
 
 class Diverged(Exception):
@@ -102,7 +100,7 @@ def recorded(step: Step, parameters: list[nn.Parameter]) -> Step:
 
     def repeat(x: torch.Tensor, index: torch.Tensor) -> LossAndHits:
         counts[len(x)] += 1
-        if counts[len(x)] <= WARM_UP:  # as torch asks, not on the stream that is the default
+        if counts[len(x)] <= 3:  # to warm up, and not on the default stream, as torch asks
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 result = step(x, index)
