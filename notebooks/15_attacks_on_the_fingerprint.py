@@ -20,18 +20,14 @@
 # ```{admonition} What you will do
 # :class: tip
 # Play the thief, then the accuser, then the court. **You learn** what it costs a thief to hide a {term}`fingerprint`, what it costs an innocent to be accused by somebody who cheats, and which
-# rule of procedure stops which trick. **You need** {doc}`11_rivals` and {doc}`14_a_test_that_holds`. What needs new trainings or new answers is shown from {glue:text}`origin`, whose models may be trained anew for this page ({doc}`/errata`). Settings that were measured neither here nor there: {glue:text}`missing`.
+# rule of procedure stops which trick. **You need** {doc}`11_rivals` and {doc}`14_a_test_that_holds`. What needs new trainings or new answers is shown from {glue:text}`origin`, whose models may be trained anew for this page ({doc}`/errata`).
 # ```
 #
 # ## Five scores, one rule
 #
-# Five scores stand side by side: {term}`SAC-w` on probabilities, the same with the suspect's temperature matched to the source's, AKH (labels on the source's mistakes), agreement on
-# contrast-chosen probes, and the {term}`sibling` test. The first two read probabilities, the others labels. Where labels are kept, SAC on raw logits stands beside, as in the released code.
+# Five scores stand side by side: {term}`SAC-w` on probabilities, the same with the suspect's temperature matched to the source's, AKH (labels on the source's mistakes), agreement on contrast-chosen probes, and the {term}`sibling` test. The first two read probabilities, the others labels. Where labels are kept, SAC on raw logits stands beside, as in the released code.
 #
-# *The suspect's service* is disturbed, never the owner's models. The {term}`AUC` compares the disturbed {glue:text}`group` models with **all** innocents as they are. *Found* is the share of
-# suspects that the level {glue:text}`level` accuses, *accused* the share of innocents who do the same as the thief. A distance is found if Student's t among the owner's
-# {term}`controls <control>` that chose no probes, in this build {glue:text}`controls`, makes it that improbable. We found no published threshold for SAC or AKH, so this rule is ours ({doc}`/rules`). *Accuracy* is that of what the
-# service still shows, on the test images; an image without an answer counts as lost.
+# *The suspect's service* is disturbed, never the owner's models. The {term}`AUC` compares the disturbed {glue:text}`group` models with **all** innocents as they are. *Found* is the share of suspects that the level {glue:text}`level` accuses, *accused* the share of innocents who do the same as the thief. A distance is found if Student's t among the owner's {term}`controls <control>` that chose no probes, in this build {glue:text}`controls`, makes it that improbable. We found no published threshold for SAC or AKH, so this rule is ours ({doc}`/rules`). *Accuracy* is that of what the service still shows, on the test images; an image without an answer counts as lost.
 #
 # ## Parameters
 
@@ -63,9 +59,10 @@ MAIN = list(scores.MAIN)
 
 # %% tags=["hide-input", "remove-output"]
 borrowed = table.loc[table["origin"] != "this run", "family"].nunique()
+there = set(table["setting"]) | set(table["family"])
+missing = ", ".join(name for name in attacked.EVERYTHING if name not in there) or "none"
 figures.say(
     origin=f"the reference run {reference}" if borrowed else "this run",
-    missing=", ".join(name for name in attacked.EVERYTHING if name not in set(table["setting"]) | set(table["family"])) or "none",
     group=group, level=f"{scores.LEVEL:g}", controls=len(run.names(*scores.CALIBRATING)),
     **{f"answer_{i}": text for i, text in enumerate(attacked.sentences(table), 1)},
 )  # fmt: skip
@@ -260,9 +257,7 @@ figures.table(told.drop(columns="SAC-w"), caption="Innocents accused, honestly â
 #
 # ## One answer at a time
 #
-# A judge who may stop early must not look at a fixed test again and again. The betting test draws the committed probes in random order and bets that the source explains the suspect's labels
-# better than an innocent's {cite:p}`waudbysmith2024betting`. Half of the level pays for the bound on an innocent's mean, which Student's t takes from the controls, and half for the bets: who is
-# like the controls is *ever* accused with a chance of at most {glue:text}`level`.
+# A judge who may stop early must not look at a fixed test again and again. The betting test draws the committed probes in random order and bets that the source explains the suspect's labels better than an innocent's {cite:p}`waudbysmith2024betting`. Half of the level pays for the bound on an innocent's mean, which Student's t takes from the controls, and half for the bets: who is like the controls is *ever* accused with a chance of at most {glue:text}`level`.
 
 # %% tags=["hide-input", "remove-output"]
 steps = select(table, family=attacked.ONE_BY_ONE, group="Extract-L")
@@ -285,16 +280,22 @@ figures.show("attacks_sequence", drawn)
 #
 # ## Thresholds travel badly
 #
-# A threshold that accuses at most 5 % of the innocents of one source is taken to another one. Rows with the same run twice are other sources of that run.
+# A threshold that accuses at most 5 % of the innocents of one source is taken to another one.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Innocents accused away from home", "code_prompt_hide": "Innocents accused away from home"}
-travelled = disputes.travel({name: references.load(name) for name in references.available()})
+loaded = {name: references.load(name) for name in references.available()}
+travelled = disputes.travel(loaded)
 text = [f"{row['accused']:.0%} [{row['low']:.0%}, {row['high']:.0%}]; {row['found']:.0%}" for row in travelled.to_dict("records")]  # fmt: skip
 travelled = travelled.assign(route=travelled["home"] + " â†’ " + travelled["away"], text=text)
-figures.table(
-    tables.wide(travelled, "route", "score"),
-    caption="Innocents accused away from home [90 % bounds]; Extract-L students found",
-)
+figures.table(tables.wide(travelled, "route", "score"), caption="Innocents accused away from home [90 % bounds]; Extract-L students found. The same run twice: its other sources")  # fmt: skip
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "The five answers in other reference runs, and what was not measured", "code_prompt_hide": "The five answers in other reference runs, and what was not measured"}
+for name in sorted(loaded.keys() - {reference.split(",")[0]}):
+    if "attacks" in loaded[name]:
+        said = attacked.sentences(attacked.means(loaded[name]["attacks"]))
+        heading = f"**{references.label(name, loaded[name], 'attacks')}**"
+        display(Markdown("\n".join([heading, "", *(f"- {text}" for text in said)])))
+display(Markdown(f"Settings that were measured neither here nor in {reference}: {missing}."))
 
 # %% [markdown]
 # Others saw the same: at a preset threshold SAC accused 25 %, 50 % and 13 % of the innocent models of three CIFAR-10 victims, and 63 %, 63 % and 50 % on Tiny-ImageNet {cite:p}`deepreg`.
@@ -342,8 +343,7 @@ assert (on_chosen, on_fresh) == (1, 0.5)
 # **4. The adaptive thief.** Which price does the thief of the quarrel penalty pay besides accuracy, and why can the penalty not be complete?
 # %% [markdown] tags=["solution"]
 # :::{dropdown} Solution
-# It needs the source's probabilities and models of its own, so it could have used those instead. It does not have the owner's siblings: its own models quarrel with the source for other reasons too (their data),
-# and what it learns to avoid is not the same as what tells the source from its siblings.
+# It needs the source's probabilities and models of its own, so it could have used those instead. It does not have the owner's siblings: its own models quarrel with the source for other reasons too (their data), and what it learns to avoid is not the same as what tells the source from its siblings.
 # :::
 
 # %%
