@@ -506,10 +506,14 @@ def _on_temperature(rows: pd.DataFrame) -> str:
     )
     moved = [a["score"] for a, b in zip(before[2:], after[2:], strict=True) if a["auc"] != b["auc"]]
     still = "none of them moves" if not moved else f"of them {', '.join(moved)} moves"
+    first, then = _auc(before[0]), _auc(after[0])
+    verb, change = (
+        ("leaves", f"at {first}") if first == then else ("moves", f"from {first} to {then}")
+    )
     return (
-        f"A service that divides its logits by 2 changes no label and moves the AUC of SAC-w on "
-        f"Extract-L, against all innocents, from {_auc(before[0])} to {_auc(after[0])}; with "
-        f"matched temperatures it is {_auc(after[1])}. Three scores read labels, and {still}."
+        f"A service that divides its logits by 2 changes no label and {verb} the AUC of SAC-w on "
+        f"Extract-L, against all innocents, {change}; with matched temperatures it is "
+        f"{_auc(after[1])}. Three scores read labels, and {still}."
     )
 
 

@@ -393,6 +393,8 @@ def test_sentences_say_what_the_rows_say_and_what_was_not_measured(table):
     plain = table["family"].isin([attacked.PLAIN, attacked.NO_TRICK])
     dear = attacked.sentences(table.assign(accuracy=np.where(plain, 0.9, 0.2)))
     assert " 0 keep 95% of the accuracy." in dear[1] and " 0 leave the students" in dear[2]
+    same = attacked.sentences(table.assign(auc=0.4, low=0.1, high=0.8))[0]
+    assert "leaves the AUC of SAC-w on Extract-L, against all innocents, at 0.40 [0.10" in same
     harmless = attacked.sentences(table.assign(found=1.0, accuracy=0.9))
     assert "none of them lowers what the sibling test finds" in harmless[1]
 
