@@ -7,14 +7,12 @@ import pandas as pd
 
 from sacutils import figures, files
 from sacutils.profiles import load_profile
-from sacutils.studies import tables
+from sacutils.studies import tables, verdicts
 
 from . import compare, costs, jobs
 
 PROFILE = "paper"
 CARDS = (1, 2, 4)
-LEVEL = 0.01
-"""At which the sibling test judges."""
 Schedule = dict[str, tuple[float, float]]
 """Begin and end of each job."""
 
@@ -126,7 +124,7 @@ def published() -> pd.DataFrame:
 def judged() -> pd.DataFrame:
     """How many models of each group the sibling test accuses, by the number of probes."""
     rows = measured("sibling_test")
-    rows = rows.assign(accused=rows["p"] <= LEVEL)
+    rows = rows.assign(accused=rows["p"] <= verdicts.LEVEL)
     counts = rows.groupby(["group", "n_probes"], sort=False)["accused"].agg(["sum", "count"])
     text = counts["sum"].astype(str) + " of " + counts["count"].astype(str)
     wide = text.unstack("n_probes")

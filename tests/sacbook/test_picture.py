@@ -4,6 +4,7 @@ import pandas as pd
 
 from sacbook import picture, scaling
 from sacutils.files import home, read_json
+from sacutils.studies import verdicts
 
 
 def test_the_picture_is_what_the_reference_run_gives():
@@ -45,9 +46,9 @@ def test_the_chapter_says_what_the_card_gave():
         assert words.format(f"{low:.0f} to {high:.0f} %") in text, step
 
     innocents = judged[~judged["derived"]]
-    accused = innocents[innocents["p"] <= scaling.LEVEL].groupby("n_probes").size()
+    accused = innocents[innocents["p"] <= verdicts.LEVEL].groupby("n_probes").size()
     assert dict(accused) == {300: 2, 1000: 2} and innocents["suspect"].nunique() == 29
-    found = judged.query("group == 'Extract-L' and n_probes == 4000")["p"] <= scaling.LEVEL
+    found = judged.query("group == 'Extract-L' and n_probes == 4000")["p"] <= verdicts.LEVEL
     assert (found.sum(), len(found)) == (3, 6)  # half of the students, as the chapter says
     rows = scaling.measured("auc").query("attack == 'Extract-L' and form == 'probabilities'")
     others = rows[rows["negatives"] == "students of another"]
