@@ -112,7 +112,7 @@ figures.table(machines, caption="Where the models were trained")
 # ## What the profiles cost
 #
 # Models of a full run and operations of training them, counted layer by layer. The time on two cores is the operations divided by the rate that this very run reached, {glue:text}`rate` GFLOP/s on two
-# single-threaded jobs; large networks reach a higher one. The time on an H100 **assumes** {glue:text}`h100` TFLOP/s, a tenth of its peak in bfloat16. VGG networks reached it where it was measured, others did not ({ref}`measured-gpu`).
+# single-threaded jobs; large networks reach a higher one. The time on an H100 **assumes** {glue:text}`h100` TFLOP/s, a tenth of its peak in bfloat16. VGG networks reached it where it was measured, others did not ({doc}`/18_scaling`).
 
 # %% tags=["hide-input"]
 rate = (
