@@ -167,7 +167,7 @@ listed([*services.LABELS_TOUCHED, *doors], f"{group}: found / innocents accused 
 # %% [markdown]
 # ## The thief adapts
 #
-# Some thieves of the zoo have other habits, or go on after the theft; the fold has how often they are found.
+# Thieves of the zoo with other habits, or who go on after the theft, are in the fold.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Thieves of the zoo: found and accused", "code_prompt_hide": "Thieves of the zoo: found and accused"}
 listed([attacked.HABIT, attacked.CHAIN], "Found / innocents accused", of=None)
@@ -183,7 +183,7 @@ against_accuracy("attacks_thieves", list(thieves.TRICKS), of="Extract-L")
 # :::{glue:figure} attacks_thieves
 # :alt: AUC over accuracy for thieves that train against SAC, against the sibling test, or mix in own labels, one curve for each of five scores.
 #
-# Thieves who train against a score, and thieves who need the source less and less. Most scales are narrow. The fold below has the strengths, and the price.
+# Thieves who train against a score, and thieves who need the source less and less. Most scales are narrow.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Adaptive thieves in tables, with their price", "code_prompt_hide": "Adaptive thieves in tables, with their price"}

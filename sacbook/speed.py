@@ -231,7 +231,7 @@ def shown() -> dict[str, str]:
     values |= _training(*known["training-cpu"])
     there = (folder() / f"{CUDA}.json").exists()
     cuda = _training(*read(CUDA)) if there else {}
-    nothing = "None are kept; {ref}`two trainings on a GPU <measured-gpu>` are on another page."
+    nothing = "None are kept; the page {doc}`gpu` has what was measured on one."
     values["speed_cuda"] = f"{cuda['speed_peak']}\n\n{cuda['speed_training']}" if cuda else nothing
     values |= _fingerprints(*known["fingerprints"]) | _checking(*known["checking"])
     return values | _scaling(*known["scaling"]) | _stages(*known["book"])

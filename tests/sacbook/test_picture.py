@@ -30,8 +30,8 @@ def test_jobs_wait_for_each_other_and_for_a_card():
     assert scaling.schedule(rows, 1) == one and scaling.schedule(rows, 2) == two
 
 
-def test_the_chapter_says_what_the_card_gave():
-    text = " ".join((home() / "book/18_scaling.md").read_text(encoding="utf-8").split())
+def test_the_page_says_what_the_card_gave():
+    text = " ".join((home() / "book/gpu.md").read_text(encoding="utf-8").split())
     zoo, judged = scaling.measured("zoo"), scaling.measured("sibling_test")
     accuracy = zoo.query("step == 'source'")["probe_accuracy"].item()
     assert f"The source is right on {100 * accuracy:.0f} % of the probe images." in text
@@ -49,7 +49,7 @@ def test_the_chapter_says_what_the_card_gave():
     accused = innocents[innocents["p"] <= verdicts.LEVEL].groupby("n_probes").size()
     assert dict(accused) == {300: 2, 1000: 2} and innocents["suspect"].nunique() == 29
     found = judged.query("group == 'Extract-L' and n_probes == 4000")["p"] <= verdicts.LEVEL
-    assert (found.sum(), len(found)) == (3, 6)  # half of the students, as the chapter says
+    assert (found.sum(), len(found)) == (3, 6)  # half of the students, as the page says
     rows = scaling.measured("auc").query("attack == 'Extract-L' and form == 'probabilities'")
     others = rows[rows["negatives"] == "students of another"]
     assert (others["low"] < 0.5).all() and (others["high"] > 0.5).all()
