@@ -20,14 +20,14 @@
 # ```{admonition} What you will do
 # :class: tip
 # Play the thief, then the accuser, then the court. **You learn** what it costs a thief to hide a {term}`fingerprint`, what it costs an innocent to be accused by somebody who cheats, and which
-# rule of procedure stops which trick. **You need** {doc}`11_rivals` and {doc}`14_a_test_that_holds`. What needs new trainings or new answers is shown from {glue:text}`origin`, whose models may be trained anew for this page ({doc}`/errata`).
+# rule of procedure stops which trick. **You need** {doc}`11_rivals` and {doc}`14_a_test_that_holds`. What needs new trainings or new answers is shown from {glue:text}`origin`, whose models may be trained anew ({doc}`/errata`).
 # ```
 #
 # ## Five scores, one rule
 #
 # Five scores stand side by side: {term}`SAC-w` on probabilities, the same with the suspect's temperature matched to the source's, AKH (labels on the source's mistakes), agreement on contrast-chosen probes, and the {term}`sibling` test. The first two read probabilities, the others labels. Where labels are kept, SAC on raw logits stands beside, as in the released code.
 #
-# *The suspect's service* is disturbed, never the owner's models. The {term}`AUC` compares the disturbed {glue:text}`group` models with **all** innocents as they are. *Found* is the share of suspects that the level {glue:text}`level` accuses, *accused* the share of innocents who do the same as the thief. A distance is found if Student's t among the owner's {term}`controls <control>` that chose no probes, in this build {glue:text}`controls`, makes it that improbable. We found no published threshold for SAC or AKH, so this rule is ours ({doc}`/rules`). *Accuracy* is that of what the service still shows, on the test images; an image without an answer counts as lost.
+# *The suspect's service* is disturbed, never the owner's models. The {term}`AUC` compares the disturbed {glue:text}`group` models with **all** innocents as they are. *Found* is the share of suspects that the level {glue:text}`level` accuses, *accused* the share of innocents who do the same as the thief. A distance is found if Student's t among the owner's {term}`controls <control>` that chose no probes, in this build {glue:text}`controls`, makes it that improbable. We found no published threshold for SAC or AKH, so this rule is ours ({doc}`/rules`). *Accuracy* is that of what the service still shows, on the test images; no answer counts as lost.
 #
 # ## Parameters
 
