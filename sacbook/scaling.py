@@ -93,15 +93,13 @@ def speeds() -> pd.DataFrame:
     operations per second of the recorded one.
     """
     alone = measured("speed").query("processes == 1")
-    wide = alone.pivot(index="network", columns="recorded", values="images_per_second")
-    wide = wide.loc[list(dict.fromkeys(alone["network"]))]
-    images = {how: wide[how].map(lambda n: "–" if pd.isna(n) else f"{n:,.0f}") for how in wide}
-    rate = [
-        f"{3 * costs.forward_flops(network, 3, 32, costs.CLASSES) * count / 1e12:.0f}"
-        for network, count in wide[True].items()
-    ]
-    columns = {"step by step": images[False], "recorded": images[True], "teraflops": rate}
-    return pd.DataFrame(columns).rename_axis("network").reset_index()
+    ways = alone["recorded"].map({True: "recorded", False: "step by step"})
+    rows = alone.assign(way=ways, text=alone["images_per_second"].map("{:,}".format))
+    rates = alone[alone["recorded"]].set_index("network")["images_per_second"]
+    table = tables.wide(rows, "network", "way")[["network", "step by step", "recorded"]]
+    flops = [3 * costs.forward_flops(name, 3, 32, costs.CLASSES) for name in table["network"]]
+    teraflops = rates.loc[table["network"]].to_numpy() * flops / 1e12
+    return table.assign(teraflops=[f"{rate:.0f}" for rate in teraflops])
 
 
 def published() -> pd.DataFrame:
@@ -109,16 +107,9 @@ def published() -> pd.DataFrame:
     then label students against each kind of innocent model.
     """
     rows = measured("auc").query("form == 'probabilities' and measure == 'cosine'")
-    negatives = [name for name in dict.fromkeys(rows["negatives"]) if name != "all"]
-    cells = {
-        (row["probes"], row["attack"], row["negatives"]): str(tables.interval(row))
-        for row in rows.to_dict("records")
-    }
-    probes = dict.fromkeys(rows["probes"])
-    columns = {"Finetune-A, all": [cells[name, "Finetune-A", "all"] for name in probes]}
-    for other in negatives:
-        columns[f"Extract-L, {other}"] = [cells[name, "Extract-L", other] for name in probes]
-    return pd.DataFrame({"probes": list(probes)} | columns)
+    shown = (rows["attack"] == "Finetune-A") == (rows["negatives"] == "all")
+    rows = rows[shown].assign(compared=rows["attack"] + ", " + rows["negatives"])
+    return tables.wide(rows, "probes", "compared")
 
 
 def judged() -> pd.DataFrame:
@@ -126,10 +117,10 @@ def judged() -> pd.DataFrame:
     rows = measured("sibling_test")
     rows = rows.assign(accused=rows["p"] <= verdicts.LEVEL)
     counts = rows.groupby(["group", "n_probes"], sort=False)["accused"].agg(["sum", "count"])
-    text = counts["sum"].astype(str) + " of " + counts["count"].astype(str)
-    wide = text.unstack("n_probes")
-    wide.columns = [f"{count:,} probes" for count in wide.columns]
-    return wide.rename_axis("models").reset_index()
+    counts["text"] = [f"{found} of {size}" for found, size in counts.to_numpy()]
+    counts = counts.reset_index()
+    counts["n_probes"] = counts["n_probes"].map("{:,} probes".format)
+    return tables.wide(counts, "group", "n_probes").rename(columns={"group": "models"})
 
 
 def contents() -> dict[str, str]:
