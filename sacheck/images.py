@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sacutils.data import PARTS, Images, decoded, images_below, opened
+from sacutils.data import PARTS, Images, decoded, images_below, opened, ordered
 from sacutils.files import UserError, is_clutter
 
 from .text import plain, refuse
@@ -57,7 +57,7 @@ def read_pool(
     named, present = _class_folders(folder, paths)
     kind, names, outside = "folder", None, [] if present else paths
     if present:
-        names = class_names or _in_order(present)
+        names = class_names or ordered(present)
         odd = sorted({name for name in named if name is not None} - set(names))
         problem = f"{folder}: the folder {plain(''.join(odd[:1]))!r} is none of the classes "
         problem += plain(", ".join(names), 150)
@@ -104,12 +104,6 @@ def _class_folders(folder: Path, paths: list[Path]) -> tuple[list[str | None], s
     bases = [folder / part for part in parts] if split else [folder]
     there = [each for base in bases for each in base.iterdir() if each.is_dir()]
     return named, {each.name for each in there if not is_clutter(each.name)}
-
-
-def _in_order(names: set[str]) -> list[str]:
-    """Class names in alphabetical order; in that of numbers, if all are numbers."""
-    numbers = all(name.isascii() and name.isdigit() for name in names)
-    return sorted(names, key=lambda name: (int(name) if numbers else 0, name))
 
 
 def _side(paths: list[Path]) -> int:

@@ -78,7 +78,9 @@ def _torchvision(name: str) -> tuple[Images, list[str]]:
 
 
 def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
-    """Class folders under `path` or its `PARTS`, which are pooled, with images at any depth."""
+    """Class folders under `path` or its `PARTS`, which are pooled, with images at any depth; the
+    classes are in the order of `ordered`.
+    """
     if not path.is_dir():
         wanted = "give a folder that holds one folder per class"
         raise UserError(f"ImageFolder path {path} is not a folder; {wanted}.")
@@ -95,7 +97,7 @@ def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
         odd = min(set.union(*folders) - set.intersection(*folders))
         problem = f"class folder {odd!r} is missing in one of its parts; all parts need the same"
         raise UserError(f"ImageFolder {path}: {problem}.")
-    classes = sorted(folders[0])
+    classes = ordered(folders[0])
     files = [
         (file, label)
         for part in parts
@@ -110,6 +112,12 @@ def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
         pixels[i] = decoded(file, size)
     labels = torch.tensor([label for _, label in files])
     return Images(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels), classes
+
+
+def ordered(names: set[str]) -> list[str]:
+    """Names of class folders in alphabetical order; in that of numbers, if all are numbers."""
+    numbers = all(name.isascii() and name.isdigit() for name in names)
+    return sorted(names, key=lambda name: (int(name) if numbers else 0, name))
 
 
 def images_below(folder: Path) -> list[Path]:

@@ -372,6 +372,15 @@ def test_imagefolder_without_parts_is_the_same(tree):
     assert classes == ["cat", "dog"] and images.pixels.shape == (10, 3, 8, 8)
 
 
+def test_numbered_class_folders_are_in_the_order_of_numbers(tmp_path):
+    for label in range(11):
+        (tmp_path / str(label)).mkdir()
+        Image.new("RGB", (8, 8), (20 * label,) * 3).save(tmp_path / str(label) / "0.png")
+    images, classes = data.load(folder(tmp_path, 8))
+    assert classes == [str(label) for label in range(11)]
+    assert torch.equal(images.pixels[:, 0, 0, 0], 20 * images.labels)
+
+
 def test_missing_imagefolder_is_refused(refused, tree):
     refused(lambda: data.load(folder(tree / "nowhere")), str(tree / "nowhere"), "not a folder")
 
