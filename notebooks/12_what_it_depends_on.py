@@ -12,7 +12,7 @@
 # ## The answer in short
 #
 # Of {glue:text}`n_pairs` pairs of settings that differ in one choice only, {glue:text}`n_apart` have disjoint 95 % intervals. So the claim that the answer does not depend on any
-# one choice **{glue:text}`verdict`**, by its own rule. By chance about {glue:text}`by_chance` pairs would be disjoint if all models were independent, and {glue:text}`ought` of the disjoint pairs lie along choices
+# one choice **{glue:text}`verdict`**, by its own rule. By chance {glue:text}`by_chance` would be disjoint if all models and sources were independent, and {glue:text}`ought` of the disjoint pairs lie along choices
 # where the answer ought to change: the negatives, and how much the thief asks. The largest difference between two such settings is {glue:text}`gap`, along *{glue:text}`gap_ablation`* on
 # {glue:text}`gap_attack`. Raw logits and probabilities differ by up to {glue:text}`form_gap`, and the free constant of the logits explains at most {glue:text}`centred` of it. Where the
 # thief's service answers at temperature 2 instead of 1, the AUC of SAC-w on Extract-L {glue:text}`temperature_moves`. Against students of another source the AUC is lower than against
@@ -82,14 +82,14 @@ moves = ablations.movements(every)
 
 # %% tags=["remove-cell"]
 pairs, apart = (int(moves[column].sum()) for column in ("pairs", "apart"))
-top, chance = moves.loc[moves["range"].idxmax()], 2 * norm.sf(norm.ppf(0.975) * 2**0.5)
+top, usual = moves.loc[moves["range"].idxmax()], varied["output form"].iloc[0]
+# an interval is the mean of those of the sources: it does not shrink with their number
+chance = 2 * norm.sf(norm.ppf(0.975) * (2 * int(usual["sources"])) ** 0.5)
 word = "does not hold" if apart else "is not refuted" if pairs else "cannot be tested"
-figures.say(n_pairs=f"{pairs:,}", n_apart=f"{apart:,}", verdict=word, origin=origin)
-figures.say(gap=f"{top['range']:.2f}", gap_ablation=top["ablation"], gap_attack=top["attack"])
-usual = varied["output form"].iloc[0]
-figures.say(n_independent=int(usual["n_independent"]), sources=int(usual["sources"]))
-figures.say(n_probes=int(data["distances"]["n_probes"].max()), chance=f"{chance:.1%}")
-figures.say(bar=f"{bar:.2f}", margin=f"{margin:.2f}", by_chance=f"{chance * pairs:.0f}")
+by_chance = f"about {chance * pairs:.0f}" if chance * pairs >= 0.5 else "none"
+figures.say(n_pairs=f"{pairs:,}", n_apart=f"{apart:,}", verdict=word, origin=origin, by_chance=by_chance, chance=f"{chance:.1%}")  # fmt: skip
+figures.say(gap=f"{top['range']:.2f}", gap_ablation=top["ablation"], gap_attack=top["attack"], n_independent=int(usual["n_independent"]), sources=int(usual["sources"]))  # fmt: skip
+figures.say(n_probes=int(data["distances"]["n_probes"].max()), bar=f"{bar:.2f}", margin=f"{margin:.2f}")  # fmt: skip
 other = moves["ablation"].isin(["negatives", "extraction epochs", "attacker images"])
 figures.say(ought=int(moves.loc[other, "apart"].sum()))
 
@@ -143,7 +143,7 @@ summary(ablations.AGAINST[1]) if ablations.AGAINST[1] in groups else None
 
 # %% [markdown]
 # *Apart* counts pairs of settings with disjoint intervals. *Across* {glue:text}`bar` counts lines along which some settings reach the bar and others do not. The same models answer at both settings, so
-# intervals that overlap do *not* show that two settings are alike. By chance alone, intervals of independent models are disjoint in about {glue:text}`chance` of all pairs.
+# intervals that overlap do *not* show that two settings are alike. By chance alone, with independent models and sources, {glue:text}`chance` of all pairs would be disjoint.
 #
 # **How to read the pictures.** Each panel is an attack, each line one way of asking. Only the setting moves along a line. Bars are 95 % intervals over models; with several
 # sources (here {glue:text}`sources`) they are the mean of the sources' intervals. Unless a caption says otherwise, {glue:text}`n_probes` probes, the cosine, and

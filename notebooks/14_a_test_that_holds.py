@@ -41,7 +41,7 @@
 # %% tags=["parameters"]
 profile = "fashion"
 overrides = {}
-level = 0.01  # 0.001 to 0.2: share of innocents that may be accused
+level = 0.01  # 0.001 to 0.2: share of innocents that may be accused, on average over owners
 form = "labels"  # one of labels, probabilities: what suspects show
 shown = 10  # 2 to 12: contested probes in the figure
 
@@ -235,26 +235,28 @@ for name, data in parts.items():
     b = evaluation.clustered_share(good["hit"].to_numpy(), good["seed"].to_numpy(), 0.25)
     worst = bad.groupby("seed")["hit"].mean().max()
     met = {"(a)": a.high <= 0.03 and worst <= 0.10, "(b)": b.value >= 0.8 and b.low >= 0.6}
+    best = {"(a)": evaluation.clustered_share(0 * bad["hit"], bad["seed"].to_numpy(), 0.05).high <= 0.03,
+            "(b)": evaluation.clustered_share(0 * good["hit"] + 1, good["seed"].to_numpy(), 0.25).low >= 0.6}  # fmt: skip
     rows.append({
         "run": references.label(name, runs[name]), "regime": data["regime"].iloc[0],
         "innocents accused (upper bound)": f"{verdicts.hits(bad)} ({a.high:.1%})",
         "in-loop students found (lower bound)": f"{verdicts.hits(good)} ({b.low:.1%})",
-    } | {goal: "met" if reached else "missed" for goal, reached in met.items()})  # fmt: skip
+    } | {k: "met" if v else "missed" if best[k] else "missed, out of reach" for k, v in met.items()})  # fmt: skip
 lead = select(pd.concat(parts, names=["run"]).reset_index("run"), regime="one augmentation")
 tried = {name: verdicts.rehearsals(tables["verdicts"]) for name, tables in runs.items()}
 tried = select(pd.concat(tried, names=["run"]).reset_index("run"), regime="one augmentation")
 loop, bad = select(lead, style="in the loop", derived=True), lead[~lead["derived"]]
+each = pd.concat([verdicts.members_level(part["verdicts"]) for part in runs.values()], ignore_index=True)  # fmt: skip
+worst = each.loc[(each["hits"] / each["innocents"]).idxmax()]
 led = select(pd.DataFrame(rows), regime="one augmentation")
 said = [f"{goal} is {'met' if all(led[goal] == 'met') else 'missed'}" for goal in ("(a)", "(b)")]
-figures.say(over_found=verdicts.hits(loop), over_accused=verdicts.hits(bad), over_share=f"{bad['hit'].mean():.1%}", by_run=verdicts.by_run(loop),
+figures.say(n_members=len(each), worst_member=f"{worst['hits']} of {worst['innocents']}", over_found=verdicts.hits(loop), over_accused=verdicts.hits(bad), over_share=f"{bad['hit'].mean():.1%}", by_run=verdicts.by_run(loop),
             rehearsed=verdicts.by_run(tried), goals_ab=" and ".join(said), n_sources=len(lead[["run", "seed"]].drop_duplicates()))  # fmt: skip
 figures.table(pd.DataFrame(rows), caption="Registered goals (a) and (b) in the reference runs")
 
 # %% [markdown]
-# An upper bound counts the sources and not only the models: with so few, single models decide. Over these sources the test accuses {glue:text}`over_share` of the
-# innocents, at a level of {glue:text}`level`. No rule was changed after a goal had been judged. The recipes of `fashion` were, after its first source had been, and that source was trained anew ({doc}`/rules`, {doc}`/errata`).
-# Goals (c) and (d) compare own Extract-L students with students of *another* network, made by the same recipe. A cell has the mean AUC over sources, its 95 % interval, and the smallest and
-# the largest source. Goal (c) is met by a run whose smallest AUC of the sibling test is at least 0.95, goal (d) if 0.50 lies in the interval of the placebo: {glue:text}`goals_cd`.
+# A bound counts the sources and not only the models. *Out of reach*: with so few sources the goal would be missed even if no innocent were accused, or every student found. Over all sources of one augmentation the test accuses {glue:text}`over_share` of the innocents, at a level of {glue:text}`level`. The level holds on average over owners, not for each: if every sibling accuses too, the worst of {glue:text}`n_members` members accuses {glue:text}`worst_member` innocents. No rule was changed after a goal had been judged. The recipes of `fashion` were, after its first source had been, and that source was trained anew ({doc}`/rules`, {doc}`/errata`).
+# Goals (c) and (d) compare own Extract-L students with students of *another* network, made by the same recipe. A cell has the mean AUC over sources, its 95 % interval, and the smallest and the largest source. Goal (c) is met by a run whose smallest AUC of the sibling test is at least 0.95, goal (d) if 0.50 lies in the interval of the placebo: {glue:text}`goals_cd`. A wide interval holds 0.50 at any mean, and the placebo's means are {glue:text}`placebo`: *met* does not show that it is at chance.
 
 # %% tags=["hide-input"]
 methods = {
@@ -265,27 +267,25 @@ methods = {
     "Contrast (pool), agreement": ("Contrast (pool)", "labels", "label agreement"),
     "Placebo (pool), agreement (d)": ("Placebo (pool)", "labels", "label agreement"),
 }
-judged, goals = {}, []
+judged, goals, means = {}, [], []
 for name, tables in runs.items():
     parts = {key: fingerprint(tables["distances"], *row) for key, row in methods.items()}
     parts["sibling test (c)"] = verdicts.as_distances(tables["verdicts"])
     cells = {k: over_sources(v, "extract_label", "students of another") for k, v in parts.items()}
     label, placebo = references.label(name, tables), cells["Placebo (pool), agreement (d)"]
     judged[label] = {key: text(cell) for key, cell in cells.items()}
+    means.append(f"{placebo['auc']:.2f}")
     met = {"(c)": cells["sibling test (c)"]["smallest"] >= 0.95, "(d)": placebo["low"] <= 0.5 <= placebo["high"]}  # fmt: skip
     goals += [f"{goal} is {'met' if reached else 'missed'} on {name}" for goal, reached in met.items()]  # fmt: skip
 judged = pd.DataFrame(judged).rename_axis("score").reset_index()
-caption = "Registered goals (c) and (d): AUC on Extract-L, in each reference run"
-figures.say(goals_cd="; ".join(goals))
-figures.table(judged, caption=caption)
+figures.say(goals_cd="; ".join(goals), placebo=f"{min(means)} to {max(means)}")
+figures.table(judged, caption="Registered goals (c) and (d): AUC on Extract-L, in each reference run")  # fmt: skip
 
 # %% [markdown]
 # ## What it does not do
 #
-# - **It does not find every thief.** The student of one who asks once and then shifts the images, smooths labels or mixes in answers of another model repeats less of what tells the source
-#   from its siblings. How many students that asked in the loop it finds differs from source to source: {glue:text}`by_run`. A rehearsal does not foresee that: of students of siblings, accused of coming from their teacher, the same runs find {glue:text}`rehearsed`.
-# - **The owner can cheat.** Owners can train many models and call the one nearest to the suspect the source. They can weaken or drop siblings, or distil the suspect and back-date the result.
-#   A judge can demand a time-stamped commitment to script, data and source, and sibling seeds from later public randomness, and can run the script again.
+# - **It does not find every thief.** The student of one who asks once and then shifts the images, smooths labels or mixes in answers of another model repeats less of what tells the source from its siblings. How many students that asked in the loop it finds differs from source to source: {glue:text}`by_run`. A rehearsal does not foresee that: of students of siblings, accused of coming from their teacher, the same runs find {glue:text}`rehearsed`.
+# - **The owner can cheat.** Owners can train many models and call the one nearest to the suspect the source. They can weaken or drop siblings, or distil the suspect and back-date the result. A judge can demand a time-stamped commitment to script, data and source, and sibling seeds from later public randomness, and can run the script again.
 # - **A source that was selected needs siblings that were selected alike**: if it was the best of five runs, each sibling is the best of five.
 # - **An owner who may change answers has stronger means.** DAWN alters fewer than one answer in two hundred by a key and then recognises the students {cite:p}`szyller2021dawn`.
 

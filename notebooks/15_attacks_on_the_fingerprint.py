@@ -253,7 +253,7 @@ figures.table(told.drop(columns="SAC-w"), caption="Innocents accused, honestly â
 # | friendliest references kept | all siblings and controls counted, seeds from later public randomness | a larger pool to select from |
 # ::::
 #
-# The student of the back-dated claim stands among ordinary siblings here. An accuser who makes the siblings by distillation too was not tried. Accusers with crafted evidence succeed against published schemes {cite:p}`falseclaims2024`; {cite:t}`fitprint2025` propose a fingerprint that is bound to a target beforehand.
+# The student of the back-dated claim stands among ordinary siblings here, and its suspects are the teachers of the zoo's students: one stranger, and else siblings of the source. An accuser who makes the siblings by distillation too was not tried. Accusers with crafted evidence succeed against published schemes {cite:p}`falseclaims2024`; {cite:t}`fitprint2025` propose a fingerprint that is bound to a target beforehand.
 #
 # ## One answer at a time
 #

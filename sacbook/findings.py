@@ -49,10 +49,13 @@ def of_references() -> dict[str, str]:
             for negatives in steps.negative_sets(attacks[0]):
                 name = f"ref_{group}_{negatives.split()[0]}{suffix}"
                 values[name] = tables.stated(reference, tables.SAC_W, attacks, negatives)
-    words = claims.ledger(claims.claims(lead))["verdict"]
+    ledger = claims.ledger(claims.claims(lead))
+    words = ledger["verdict"]
     values["ref_claims"] = str(len(words))
     for name in ("REPRODUCES", "IN_PART", "COMPATIBLE", "DOES_NOT"):
         values[f"ref_{name.lower()}"] = str(int((words == getattr(claims, name)).sum()))
+    built = tables.select(ledger, rule="none needed", verdict=claims.REPRODUCES)
+    values["ref_built"] = str(len(built))
 
     parts = [
         verdicts.accusations(part["verdicts"]).assign(run=name)

@@ -564,7 +564,7 @@ def _on_accusers(rows: pd.DataFrame) -> str:
         f"{_of(after.loc[SIBLINGS])}, instead of {_of(after.loc['AKH'], 'accused')} and "
         f"{_of(after.loc[SIBLINGS], 'accused')}; "
         f"one who distils the suspect and dates the student back has the sibling test accuse "
-        f"{_of(dated)}."
+        f"{_of(dated)}, most of them siblings of the source."
     )
 
 

@@ -27,7 +27,7 @@ def log_wealth(values: np.ndarray, null: float) -> np.ndarray:
     t = np.arange(1, n + 1)
     before = np.concatenate([np.zeros((*values.shape[:-1], 1)), values.cumsum(-1)[..., :-1]], -1)
     rest = (n * null - before) / (n - t + 1)
-    # mean and variance of the draws before, begun with half a draw at 1/2
+    # mean and variance of the draws before, begun at 1/2 and 1/4
     mean = (0.5 + before) / t
     squares = np.concatenate(
         [np.zeros((*values.shape[:-1], 1)), np.square(values).cumsum(-1)[..., :-1]], -1

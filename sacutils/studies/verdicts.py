@@ -235,6 +235,22 @@ def rehearsals(verdicts: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(hit=rows["p"] <= LEVEL)
 
 
+def members_level(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """How often each member, siblings too, is called the origin of a model that comes from no
+    member but perhaps another sibling: columns seed, accused, hits and innocents.
+
+    Models stolen from the source are left out; that they come from it decides there.
+    """
+    found = verdicts[(verdicts["form"] == FORMS[0])]
+    source = found["accused"] == SOURCE
+    stolen = found[source & found["derived"]].set_index(["seed", "suspect"]).index
+    fair = ~found.set_index(["seed", "suspect"]).index.isin(stolen) & ~found["derived"]
+    fair &= ~source | (found["n_probes"] == found["n_probes"].max())
+    found = found[fair].assign(hit=found["p"] <= LEVEL)
+    counts = found.groupby(["seed", "accused"], as_index=False)["hit"].agg(["sum", "size"])
+    return counts.rename(columns={"sum": "hits", "size": "innocents"})
+
+
 def hits(found: pd.DataFrame) -> str:
     """Accused of all, such as "7 of 8"."""
     return f"{int(found['hit'].sum())} of {len(found)}"

@@ -271,6 +271,24 @@ def test_a_rehearsal_is_a_student_of_a_sibling_that_is_accused_as_such():
     assert verdicts.by_run(found) == ", ".join(told) and len(told) == 5
 
 
+def test_the_level_of_a_member_counts_models_that_come_from_nobody_it_could_be_blamed_for():
+    table = references.load("fashion")["verdicts"]
+    labels = table[table["form"] == "labels"].to_dict("records")
+    stolen = {
+        (r["seed"], r["suspect"]) for r in labels if r["accused"] == "source" and r["derived"]
+    }
+    expected: dict[tuple[int, str], list[bool]] = {}
+    for row in labels:
+        most = row["accused"] != "source" or row["n_probes"] == 4000
+        if most and not row["derived"] and (row["seed"], row["suspect"]) not in stolen:
+            expected.setdefault((row["seed"], row["accused"]), []).append(row["p"] <= 0.01)
+    found = verdicts.members_level(table).set_index(["seed", "accused"])
+    assert len(found) == len(expected) == 100
+    for where, hits in expected.items():
+        assert tuple(found.loc[where, ["hits", "innocents"]]) == (sum(hits), len(hits))
+    assert found.loc[(0, "source"), "innocents"] == 57
+
+
 # Probes of one split alone
 
 
