@@ -47,10 +47,17 @@ def class_names(text: str) -> list[str]:
     has one itself, or a .txt file with a name a line.
     """
     if text.endswith(".txt"):
-        content = read_bytes(Path(text), LARGEST_NAMES).decode("utf-8-sig", "replace")
-        return [line.strip() for line in content.splitlines() if line.strip()]
-    (row,) = csv.reader([" ".join(text.splitlines())], skipinitialspace=True)
-    return [name.strip() for name in row]
+        try:
+            content = read_bytes(Path(text), LARGEST_NAMES).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise UserError(f"{text} is not text in UTF-8; save it as such.") from None
+        names = [line.strip() for line in content.splitlines() if line.strip()]
+    else:
+        rows = csv.reader([" ".join(text.splitlines())], skipinitialspace=True)
+        names = [name.strip() for row in rows for name in row]
+    refuse(f"--class-names {plain(text, 300)} holds ", {"no name": not names})
+    fingerprint.check_class_names(names, "--class-names")
+    return names
 
 
 def refuse_unused(options: dict[str, Any], reason: str) -> None:
@@ -303,7 +310,10 @@ def check_controls(own: Fingerprint, controls: Mapping[str, Answers]) -> None:
         for member, theirs in labels.items():
             what = f"The control {name} gives the same labels as the member {member}; controls are "
             same = np.array_equal(theirs, given.predicted[rows])
-            refuse(what, {"models in which no member took part": same})
+            refuse(
+                what,
+                {"models in which no member took part; if it is one, choose more probes": same},
+            )
 
 
 def rehearsed(text: str, siblings: Sequence[str]) -> tuple[Path, str]:

@@ -22,7 +22,7 @@ from PIL import Image
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from sacutils.files import UserError
-from sacutils.profiles import Strict, sentence
+from sacutils.profiles import Strict, Yaml, sentence
 
 from .answers import Row
 from .text import number, once, plain, read_bytes, refuse, summary
@@ -206,7 +206,7 @@ def _read(path: Path) -> dict[str, Any]:
         # by aliases a few lines could stand for gigabytes
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise yaml.YAMLError("it has an alias; write the value out instead")
-        values = yaml.safe_load(text) or {}
+        values = yaml.load(text, Yaml) or {}
         if not isinstance(values, dict):
             raise yaml.YAMLError("fields and their values are needed")
         return values

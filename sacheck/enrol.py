@@ -84,8 +84,9 @@ def plan(siblings: int, controls: int, thefts: int, seed: int) -> list[Training]
 @contextlib.contextmanager
 def begun(folder: Path, started: dict[str, Any], chosen: dict[str, Any]) -> Iterator[None]:
     """Hold the folder, which is begun, or was begun with the same settings; these are kept in
-    ``enrol.json``. `chosen` are those that only the fingerprint depends on: until it is made, they
-    may change, so that a count that is too large loses no training. One process at a time holds a
+    ``enrol.json``. `chosen` are those that only the fingerprint depends on: until ``power.json`` is
+    written, and its commitment told, they may change, so that a count that does not do loses no
+    training; what was made with the earlier ones is made anew. One process at a time holds a
     folder, and another one is refused.
     """
     path = folder / "enrol.json"
@@ -95,11 +96,16 @@ def begun(folder: Path, started: dict[str, Any], chosen: dict[str, Any]) -> Iter
     with files.locked(folder, busy):
         # as JSON gives it back
         started, chosen = (json.loads(json.dumps(each)) for each in (started, chosen))
-        fixed = started | (chosen if (folder / "fp").exists() else {})
-        known = files.read_json(path) if path.exists() else fixed
+        told = (folder / "power.json").exists()
+        fixed = started | (chosen if told else {})
+        known = files.read_json(path) if path.exists() else started | chosen
         odd = [key for key, value in fixed.items() if known.get(key) != value]
         what = f"{folder} was begun with another setting of {', '.join(odd)}"
         refuse(what, {"; give another folder, or the same settings to go on": bool(odd)})
+        if any(known.get(key) != value for key, value in chosen.items()):
+            for old in (*folder.glob("controls/*.json"), *folder.glob("thefts/*.json")):
+                old.unlink()
+            shutil.rmtree(folder / "fp", ignore_errors=True)
         files.write_json(path, started | chosen)
         yield
 

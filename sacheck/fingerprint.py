@@ -114,22 +114,30 @@ class Manifest(Strict):
     def _is_possible(self) -> "Manifest":
         count, anchors = len(self.probes), sum(probe.anchor for probe in self.probes)
         size = count * self.height * self.width * self.channels
-        names, relatives = self.class_names, {"source", *(each.name for each in self.siblings)}
-        odd = [n for n in names if not (n.strip() and n.isprintable() and len(n) <= LONGEST_NAME)]
+        relatives = {"source", *(each.name for each in self.siblings)}
         problems = {
             "a probe is listed twice": len({probe.file for probe in self.probes}) < count,
             f"{count - anchors} probes and {anchors} anchors; at least 2 and {FEWEST_ANCHORS} "
             "are needed": count - anchors < 2 or anchors < FEWEST_ANCHORS,
             f"{size:,} bytes when unpacked, not {LARGEST_IMAGES:,} or less": size > LARGEST_IMAGES,
-            "a class name occurs twice": len(set(names)) < len(names),
             f"kind {self.kind} with {len(self.siblings)} siblings; contested needs some, others "
             "none": (self.kind == "contested") != bool(self.siblings),
             "a sibling's name occurs twice, or is 'source'": len(relatives) <= len(self.siblings),
-            f"the class name {plain(''.join(odd[:1]))!r} is not accepted; 1 to {LONGEST_NAME} "
-            "characters that can be printed are": bool(odd),
         }
         refuse(f"{MANIFEST}: ", problems)
+        check_class_names(self.class_names, MANIFEST)
         return self
+
+
+def check_class_names(names: list[str], where: str) -> None:
+    """Refuse names of classes that a manifest cannot hold: `where` says which file or option."""
+    odd = [n for n in names if not (n.strip() and n.isprintable() and len(n) <= LONGEST_NAME)]
+    problems = {
+        "a class name occurs twice": len(set(names)) < len(names),
+        f"the class name {''.join(odd[:1])[: LONGEST_NAME + 1]!a} is not accepted; 1 to "
+        f"{LONGEST_NAME} characters that can be printed are": bool(odd),
+    }
+    refuse(f"{where}: ", problems)
 
 
 class Fingerprint(NamedTuple):

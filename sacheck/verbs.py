@@ -131,11 +131,12 @@ def _owned_images(
     """
     if channels == 2:
         raise UserError("--channels 2 is not accepted; 1 is grey, 3 is colour.")
-    names = case.class_names(class_names) if class_names else None
+    names = case.class_names(class_names) if class_names is not None else None
     pool = read_pool(Path(images), image_size, channels, names)
     names = names or pool.class_names
     if names is None:
         raise UserError("The images have no classes; name the outputs: --class-names a,b,c.")
+    prints.check_class_names(names, f"The folder {images}")
     model.outputs(pool.images.pixels[:2], len(names))  # a bad file is refused before the rest
     return pool, names
 

@@ -91,6 +91,10 @@ def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
 
     # a class may be called train as well: a part holds class folders
     parts = [path / name for name in PARTS if (path / name).is_dir() and below(path / name)]
+    beside = sorted(below(path) - set(PARTS)) if parts else []
+    if beside:
+        problem = f"holds {beside[0]!r} beside {', '.join(part.name for part in parts)}"
+        raise UserError(f"ImageFolder {path} {problem}; give parts of one data set, or classes.")
     parts = parts or [path]
     folders = [below(part) for part in parts]
     if any(names != folders[0] for names in folders):
@@ -107,6 +111,10 @@ def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
     if len(classes) < 2 or not files:
         there = f"{len(classes)} class folders and {len(files)} images"
         raise UserError(f"ImageFolder {path} holds {there}; at least 2 are needed.")
+    empty = sorted(set(range(len(classes))) - {label for _, label in files})
+    if empty:
+        problem = f"no image in the class folder {classes[empty[0]]!r}; fill or remove it"
+        raise UserError(f"ImageFolder {path} has {problem}.")
     pixels = np.empty((len(files), size, size, 3), np.uint8)
     for i, (file, _) in enumerate(files):
         pixels[i] = decoded(file, size)
@@ -123,10 +131,15 @@ def ordered(names: set[str]) -> list[str]:
 def images_below(folder: Path) -> list[Path]:
     """The image files in a folder and below it, in the order of their names, without what operating
     systems and editors leave there; links are followed, each folder is entered once. Of a folder
-    that is not there, none.
+    that is not there, none; one that cannot be read raises its OSError.
     """
     found, entered = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for place, folders, names in os.walk(folder, onerror=failed, followlinks=True):
         real = os.path.realpath(place)
         folders[:] = [] if real in entered else [n for n in folders if not is_clutter(n)]
         if real not in entered:

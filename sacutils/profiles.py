@@ -401,11 +401,24 @@ def _checked(values: dict[str, Any], name: str, overrides: dict[str, Any], origi
     return profile.model_copy(update={"name": name, "overrides": overrides})
 
 
+class Yaml(yaml.SafeLoader):
+    """YAML in which a key that stands twice is refused; of two, PyYAML keeps the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The mapping, before merges, if its keys differ."""
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key!r} stands twice; give it once")
+        return node
+
+
 def _read(name: str) -> dict[str, Any]:
     """The values of a profile's file as they stand there."""
     path = home() / "profiles" / f"{name}.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Yaml)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name} is not valid YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(values, dict):

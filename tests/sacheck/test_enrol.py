@@ -88,6 +88,21 @@ TRAINED = ("--data", "mine", "--reserve", "reserve")
 FEW = (*TRAINED, "--siblings", 2, "--controls", 4, "--thefts", 1)
 
 
+def test_other_probes_may_be_chosen_until_the_commitment_is_told(cli, home, turned_down):
+    code, said, error = cli(*arguments("again", *FEW))
+    assert code == 0, error
+    before = said.partition("Commitment: ")[2][:64]
+    turned_down(arguments("again", *FEW, "--count", 100), ["another setting of probes"])
+    (Path("again") / "power.json").unlink()  # as if what followed the fingerprint had been refused
+    code, said, error = cli(*arguments("again", *FEW, "--count", 100))
+    assert code == 0 and "9 trainings, 0 to do" in said, error
+    after = said.partition("Commitment: ")[2][:64]
+    assert len(after) == 64 and after != before
+    known = json.loads(Path("again/fp/manifest.json").read_text())["probes"]
+    assert sum(not probe["anchor"] for probe in known) == 100
+    turned_down(arguments("again", *FEW), ["another setting of probes"])
+
+
 def test_a_run_goes_on_where_it_broke_off(cli, home, turned_down):
     code, said, error = cli(*arguments("mine-enrolled", *FEW))
     assert code == 0, error

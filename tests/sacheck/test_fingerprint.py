@@ -224,7 +224,7 @@ def test_a_forged_manifest_reaches_no_file_outside(copy, refused, tmp_path):
         ({"k": 0}, ["k is 0"]),
         ({"form": "probabilities"}, ["form is 'probabilities'"]),
         ({"class_names": ["same"] * 10}, ["occurs twice"]),
-        ({"class_names": ["\x1b[2J", *"bcdefghij"]}, ["'[2J'", "printed"]),
+        ({"class_names": ["\x1b[2J", *"bcdefghij"]}, [r"'\x1b[2J'", "printed"]),
         ({"class_names": ["x" * 200, *"bcdefghij"]}, ["100 characters"]),
         ({"probes": []}, ["0 probes"]),
         ({"form": "guess"}, ["form"]),

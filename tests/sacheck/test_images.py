@@ -214,3 +214,13 @@ def test_views_are_the_same_in_parts(monkeypatch):
 def test_names_of_classes_may_come_from_another_system():
     assert case.class_names('cat,"dog, wild"\r\n') == ["cat", "dog, wild"]
     assert case.class_names("cat,\rdog") == ["cat", "dog"]
+
+
+def test_names_of_classes_that_no_fingerprint_can_hold_are_refused_at_once(refused, tmp_path):
+    refused(lambda: case.class_names(""), "--class-names", "no name")
+    refused(lambda: case.class_names("cat,dog,cat"), "--class-names", "occurs twice")
+    refused(lambda: case.class_names("a\u00a0cat,dog"), r"'a\xa0cat'", "can be printed")
+    (tmp_path / "names.txt").write_text("Würfel\nKreis", encoding="latin-1")
+    refused(lambda: case.class_names(str(tmp_path / "names.txt")), "names.txt", "UTF-8")
+    (tmp_path / "none.txt").write_text("\n \n")
+    refused(lambda: case.class_names(str(tmp_path / "none.txt")), "none.txt", "no name")

@@ -671,6 +671,8 @@ def test_service_files_are_read_or_refused(tmp_path, refused):
         ("scores: a\nimages: ''", "images"),
         ("scores: a\ntimeout: .nan", "timeout"),
         ("[1", "YAML"),
+        ("scores: a\nscores: b", "'scores' stands twice"),
+        ("? [1]\n: 2\n? [1]\n: 3", "s.yaml"),
         ("scores: &a a\nextra: {x: *a}", "alias"),
         ("scores: a\nrate: !!bool x", "s.yaml"),
         ("scores: a\nrate: !!int ''", "s.yaml"),

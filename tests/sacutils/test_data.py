@@ -1,8 +1,11 @@
 """Data sets, splits, augmentation and corruptions."""
 
+import errno
 import io
+import os
 import shutil
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -388,6 +391,31 @@ def test_missing_imagefolder_is_refused(refused, tree):
 def test_class_folder_missing_in_one_part_is_refused(refused, tree):
     (tree / "train" / "emu").mkdir()
     refused(lambda: data.load(folder(tree)), "'emu'", "missing in one of its parts")
+
+
+def test_class_folders_beside_parts_are_refused_as_in_the_owners_tool(refused, tree):
+    (tree / "emu").mkdir()
+    refused(lambda: data.load(folder(tree)), "'emu' beside train, test", "parts of one data set")
+
+
+def test_class_folder_without_images_is_refused(refused, tree):
+    for part in ("train", "test"):
+        (tree / part / "emu").mkdir()
+    refused(lambda: data.load(folder(tree)), "no image in the class folder 'emu'")
+
+
+def test_folder_that_cannot_be_read_does_not_count_as_empty(tree, monkeypatch):
+    plain, shut = os.scandir, tree / "train" / "dog"
+
+    def scandir(path):
+        if Path(path) == shut:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError, match="dog"):
+        data.images_below(tree)
+    assert data.images_below(tree / "nowhere") == []
 
 
 def test_imagefolder_without_classes_or_images_is_refused(refused, tmp_path):

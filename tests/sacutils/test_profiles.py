@@ -246,6 +246,8 @@ def test_full_run_has_values_of_its_own_and_what_is_given_wins(written):
         ("base: yours", ["'base'", "splits"]),
         ("base: torn", ["torn.yaml is not valid YAML"]),
         ("base: nothing", ["nothing.yaml holds NoneType"]),
+        ("base: smoke\nseed: 1\nseed: 2", ["mine.yaml", "'seed' stands twice"]),
+        ("base: smoke\ntransfer: {train: 9, train: 8}", ["mine.yaml", "'train' stands twice"]),
         ("base: smoke\nsede: 1", ["profile 'mine'", "'sede'", "splits"]),
         ("base: smoke\nrecipes.sourc.pad: 0", ["profile 'mine'", "'sourc'", "source, surrogate"]),
         ("base: smoke\nrecipes.source.pda: 0", ["'recipes.source.pda'", "pad"]),
