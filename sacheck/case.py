@@ -196,8 +196,9 @@ def write(own: Fingerprint, answered: dict[Path, Queried], name: str | None) -> 
             f"{out}: {len(found.outputs)} answers, output form: {form}; "
             f"{passed.agree} of {passed.total} anchors agree."
         )
-    for out, (found, origin, _, file) in answered.items():
-        answers.write(out, found, own.commitment, name or file, origin, fingerprint.TOOL)
+    with files.together(*answered):
+        for out, (found, origin, _, file) in answered.items():
+            answers.write(out, found, own.commitment, name or file, origin, fingerprint.TOOL)
     return "\n".join(lines)
 
 

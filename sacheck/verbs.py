@@ -349,12 +349,13 @@ def verify(
     if out is not None and Path(out).suffix != ".json":
         raise UserError(f"--out {out} is not accepted; it is written to a .json file.")
     (judged,) = verify_each(folder, [suspect], **given)
-    if report is not None:
-        from .report import page
+    with files.together(*(Path(path) for path in (report, out) if path is not None)):
+        if report is not None:
+            from .report import page
 
-        files.write_text(Path(report), page(judged))
-    if out is not None:
-        files.write_json(Path(out), case.record(judged))
+            files.write_text(Path(report), page(judged))
+        if out is not None:
+            files.write_json(Path(out), case.record(judged))
     return judged
 
 

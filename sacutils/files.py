@@ -197,6 +197,21 @@ def locked(path: Path, refusal: str = "") -> Iterator[None]:
 
 
 @contextmanager
+def together(*paths: Path) -> Iterator[None]:
+    """Of files that are written in here and were not there, all stay or none does; so do their
+    folders. What fails can be repeated then, where nothing is overwritten.
+    """
+    new = [path for path in (*paths, *(path.parent for path in paths)) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            with suppress(OSError):  # a folder that holds more stays
+                path.rmdir() if path.is_dir() else path.unlink()
+        raise
+
+
+@contextmanager
 def fresh_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder`, which takes its place on success.
 

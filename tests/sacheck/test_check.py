@@ -26,7 +26,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import sacheck
-from sacheck import answers, calibration, description, fingerprint, images, manual, report
+from sacheck import (
+    answers,
+    calibration,
+    description,
+    fingerprint,
+    images,
+    manual,
+    report,
+    verbs,
+)
 from sacheck import case as case_module
 from sacheck import cli as command_line
 from sacheck.weights import ModelFile
@@ -314,6 +323,22 @@ def test_the_commitment_is_checked(cli, case, tmp_path):
     assert code == 3 and case["own"].commitment in text
     code, _, error = verify(cli, case, out, "--commitment", "0" * 64)
     assert code == 1 and "another fingerprint" in error
+
+
+def test_a_verdict_that_cannot_be_kept_leaves_no_report(cli, case, tmp_path, monkeypatch):
+    out, arguments = tmp_path / "a.json", ["--report", tmp_path / "r.html"]
+    query_stolen(cli, case, out)
+    arguments += ["--out", tmp_path / "r.json"]
+    with monkeypatch.context() as patched:
+
+        def full(path, value):
+            raise UserError(f"{path} cannot be written (No space left on device).")
+
+        patched.setattr(verbs.files, "write_json", full)
+        code, _, error = verify(cli, case, out, *arguments)
+        assert code == 1 and "r.json cannot be written" in error
+    assert not (tmp_path / "r.html").exists()
+    assert verify(cli, case, out, *arguments)[0] == 3  # nothing stands in its way
 
 
 def test_the_report_is_one_page_without_network(cli, case, tmp_path):

@@ -58,6 +58,20 @@ def test_temporary_file_is_beside_and_keeps_the_suffix(tmp_path):
         )
 
 
+def test_files_that_are_written_together_all_stay_or_none_does(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    (tmp_path / "kept").mkdir()
+    paths = [tmp_path / name for name in ("old.txt", "new/a.txt", "new/b.txt", "kept/c.txt")]
+    with pytest.raises(RuntimeError), files.together(*paths):
+        files.write_text(paths[1], "a")
+        files.write_text(paths[3], "c")
+        raise RuntimeError
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["kept", "old.txt"]
+    with files.together(*paths):
+        files.write_text(paths[1], "a")
+    assert paths[1].read_text() == "a"
+
+
 def test_fresh_folder_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):
     folder = tmp_path / "made" / "lab"
     for text in ("one", "two"):
