@@ -91,7 +91,8 @@ def image_folder(path: Path, size: int) -> tuple[Images, list[str]]:
 
     # a class may be called train as well: a part holds class folders
     parts = [path / name for name in PARTS if (path / name).is_dir() and below(path / name)]
-    beside = sorted(below(path) - set(PARTS)) if parts else []
+    others = sorted(below(path) - set(PARTS)) if parts else []
+    beside = [name for name in others if images_below(path / name)]
     if beside:
         problem = f"holds {beside[0]!r} beside {', '.join(part.name for part in parts)}"
         raise UserError(f"ImageFolder {path} {problem}; give parts of one data set, or classes.")

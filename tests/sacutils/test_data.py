@@ -395,6 +395,8 @@ def test_class_folder_missing_in_one_part_is_refused(refused, tree):
 
 def test_class_folders_beside_parts_are_refused_as_in_the_owners_tool(refused, tree):
     (tree / "emu").mkdir()
+    assert data.load(folder(tree))[1] == ["cat", "dog"]  # a folder without images is no class
+    Image.new("RGB", (8, 8)).save(tree / "emu" / "0.png")
     refused(lambda: data.load(folder(tree)), "'emu' beside train, test", "parts of one data set")
 
 
