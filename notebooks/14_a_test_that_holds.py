@@ -250,12 +250,12 @@ each = pd.concat([verdicts.members_level(part["verdicts"]) for part in runs.valu
 worst = each.loc[(each["hits"] / each["innocents"]).idxmax()]
 led = select(pd.DataFrame(rows), regime="one augmentation")
 said = [f"{goal} is {'met' if all(led[goal] == 'met') else 'missed'}" for goal in ("(a)", "(b)")]
-figures.say(n_members=len(each), worst_member=f"{worst['hits']} of {worst['innocents']}", over_found=verdicts.hits(loop), over_accused=verdicts.hits(bad), over_share=f"{bad['hit'].mean():.1%}", by_run=verdicts.by_run(loop),
+figures.say(n_every=len(each), worst_member=f"{worst['hits']} of {worst['innocents']}", over_found=verdicts.hits(loop), over_accused=verdicts.hits(bad), over_share=f"{bad['hit'].mean():.1%}", by_run=verdicts.by_run(loop),
             rehearsed=verdicts.by_run(tried), goals_ab=" and ".join(said), n_sources=len(lead[["run", "seed"]].drop_duplicates()))  # fmt: skip
 figures.table(pd.DataFrame(rows), caption="Registered goals (a) and (b) in the reference runs")
 
 # %% [markdown]
-# A bound counts the sources and not only the models. *Out of reach*: with so few sources the goal would be missed even if no innocent were accused, or every student found. Over all sources of one augmentation the test accuses {glue:text}`over_share` of the innocents, at a level of {glue:text}`level`. The level holds on average over owners, not for each: if every sibling accuses too, the worst of {glue:text}`n_members` members accuses {glue:text}`worst_member` innocents. No rule was changed after a goal had been judged. The recipes of `fashion` were, after its first source had been, and that source was trained anew ({doc}`/rules`, {doc}`/errata`).
+# A bound counts the sources and not only the models. *Out of reach*: with so few sources the goal would be missed even if no innocent were accused, or every student found. Over all sources of one augmentation the test accuses {glue:text}`over_share` of the innocents, at a level of {glue:text}`level`. The level holds on average over owners, not for each: if every sibling accuses too, the worst of {glue:text}`n_every` members accuses {glue:text}`worst_member` innocents. No rule was changed after a goal had been judged. The recipes of `fashion` were, after its first source had been, and that source was trained anew ({doc}`/rules`, {doc}`/errata`).
 # Goals (c) and (d) compare own Extract-L students with students of *another* network, made by the same recipe. A cell has the mean AUC over sources, its 95 % interval, and the smallest and the largest source. Goal (c) is met by a run whose smallest AUC of the sibling test is at least 0.95, goal (d) if 0.50 lies in the interval of the placebo: {glue:text}`goals_cd`. A wide interval holds 0.50 at any mean, and the placebo's means are {glue:text}`placebo`: *met* does not show that it is at chance.
 
 # %% tags=["hide-input"]
