@@ -12,7 +12,7 @@
 # ## The answer in short
 #
 # This page's ledger has {glue:text}`n_claims` published claims. Over the reference run ({glue:text}`lead`) it says *reproduces* {glue:text}`n_reproduces`, *in part* {glue:text}`n_in_part`,
-# *does not* {glue:text}`n_does_not` and *compatible, not shown* {glue:text}`n_open` times. {glue:text}`n_built` of those that reproduce could not fail: SAC-m is given no other models. By the rules of {doc}`../rules` a published AUC reproduces only where the whole interval lies
+# *does not* {glue:text}`n_does_not` and *compatible, not shown* {glue:text}`n_open` times. {glue:text}`n_built` of those that reproduce could not fail (SAC-m is given no other models). By the rules of {doc}`../rules` a published AUC reproduces only where the whole interval lies
 # within {glue:text}`margin` of it. That SAC-w has its published AUCs on other zoos too **{glue:text}`verdict`**. From probabilities, another source of the same kind moves the AUC of
 # one probe set on one attack by up to {glue:text}`widest`; from labels or logits it may be more.
 #
